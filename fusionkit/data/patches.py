@@ -1,0 +1,76 @@
+"""Training samples: random crops of pairs, each decided by (seed, epoch, index) alone.
+
+Because no sample depends on the ones before it, a run that was cut off goes on exactly where it stopped.
+"""
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fusionkit.data.pairs import load_pair
+from fusionkit.data.registry import split_names
+from fusionkit.errors import FusionkitError
+
+MEMORY_LIMIT = 4 * 2**30
+
+
+class Patches(Dataset):
+    """Crops of the pairs of one or more splits.
+
+    Args:
+        data: ``dataset/split`` names.
+        crop: Side of the square crop in pixels, 0 for whole images.
+        flips: Flip and rotate by quarter turns at random.
+        seed: Decides crops and flips, together with the epoch.
+
+    Raises:
+        FusionkitError: A split is not here, or an image is smaller than the crop.
+    """
+
+    def __init__(self, data: tuple[str, ...], crop: int, flips: bool, seed: int) -> None:
+        self.crop, self.flips, self.seed = crop, flips, seed
+        self.epoch = 0
+        self.pairs: list[tuple[str, str, str]] = []
+        for item in data:
+            dataset, _, split = item.partition("/")
+            self.pairs += [(dataset, split, name) for name in split_names(dataset, split)]
+        if not self.pairs:
+            raise FusionkitError(f"nothing to train on: {', '.join(data)} hold no pairs")
+        self._kept: dict[int, Tensor] = {}
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Return one sample, (2, side, side): first and second modality."""
+        both = self._both(index)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index)
+        if self.crop:
+            height, width = both.shape[-2:]
+            top = int(torch.randint(height - self.crop + 1, (), generator=generator))
+            left = int(torch.randint(width - self.crop + 1, (), generator=generator))
+            both = both[:, top : top + self.crop, left : left + self.crop]
+        if self.flips:
+            turns, mirror = torch.randint(4, (2,), generator=generator).tolist()
+            both = torch.rot90(both, turns, (1, 2))
+            both = both.flip(2) if mirror % 2 else both
+        return both
+
+    def order(self) -> list[int]:
+        """Return this epoch's order of all samples."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        return torch.randperm(len(self), generator=generator).tolist()
+
+    def _both(self, index: int) -> Tensor:
+        if index in self._kept:
+            return self._kept[index]
+        pair = load_pair(*self.pairs[index])
+        both = torch.cat([pair.a, pair.b])
+        if min(both.shape[-2:]) < self.crop:
+            where = "/".join(self.pairs[index])
+            raise FusionkitError(f"{where}: {both.shape[2]}x{both.shape[1]} is smaller than the crop of {self.crop}")
+        if self._kept_bytes + both.nbytes <= MEMORY_LIMIT:
+            self._kept[index] = both
+            self._kept_bytes += both.nbytes
+        return both

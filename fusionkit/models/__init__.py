@@ -1,0 +1,77 @@
+"""Every fusion method under one call: ``create_model(name, weights=...)``, ``forward(a, b) -> fused``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from fusionkit.errors import FusionkitError, unknown
+from fusionkit.models.lightfusionnet import LightFusionNet
+from fusionkit.models.oracle import PixelOracle
+from fusionkit.models.rules import Average, Maximum
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """What the registry knows of a model.
+
+    Attributes:
+        build: Constructor; its keyword arguments are the model's options.
+        about: One line for lists.
+        source: Where it comes from.
+        trained: Whether it needs weights to be of use.
+    """
+
+    build: Callable[..., nn.Module]
+    about: str
+    source: str
+    trained: bool
+
+
+MODELS: dict[str, ModelEntry] = {
+    "average": ModelEntry(Average, "pixelwise mean", "trivial rule", trained=False),
+    "maximum": ModelEntry(Maximum, "pixelwise maximum", "trivial rule", trained=False),
+    "oracle_lightfusionnet": ModelEntry(
+        partial(PixelOracle, "lightfusionnet"),
+        "pixels optimised on LightFusionNet's loss: its floor",
+        "this project",
+        trained=False,
+    ),
+    "lightfusionnet": ModelEntry(
+        LightFusionNet,
+        "dual-stream network with predictive context attention, 4,119 parameters",
+        "Sagar, PMLR 317, 2026",
+        trained=True,
+    ),
+}
+
+
+def list_models() -> list[str]:
+    """Return the names of all registered models."""
+    return sorted(MODELS)
+
+
+def model_entry(name: str) -> ModelEntry:
+    """Return the registry's entry of a model.
+
+    Raises:
+        FusionkitError: No model has this name.
+    """
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]
+
+
+def build_model(name: str, **options: Any) -> nn.Module:
+    """Build a model from its options, with fresh weights, in evaluation mode.
+
+    Raises:
+        FusionkitError: Unknown model or option.
+    """
+    entry = model_entry(name)
+    try:
+        return entry.build(**options).eval()
+    except TypeError as error:
+        raise FusionkitError(f"model {name}: {error}") from error

@@ -1,0 +1,343 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+from torch import Tensor
+
+from fusionkit import metrics
+from fusionkit.errors import FusionkitError
+
+# Convention name to key of the golden file.
+GOLDEN = {
+    "tang": "tang",
+    "tang2022": "tang2022",
+    "vifb": "vifb",
+    "cddfuse": "cddfuse_f64",
+    "cddfuse-uint8": "cddfuse_uint8",
+}
+SYMMETRIC = ("mi", "cc", "scd")
+
+
+def read(path: Path) -> Tensor:
+    with Image.open(path) as image:
+        pixels = np.array(image)
+    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).movedim(-1, 0)[None]
+
+
+def number(value: float | str) -> float:
+    return float(value) if isinstance(value, str) else value
+
+
+def noise(seed: int, *shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+
+
+def triple(seed: int = 0, batch: int = 2, channels: int = 1, size: tuple[int, int] = (9, 12)) -> list[Tensor]:
+    return [noise(seed + k, batch, channels, *size) for k in range(3)]
+
+
+@st.composite
+def triples(draw: st.DrawFn) -> list[Tensor]:
+    shape = draw(st.tuples(st.integers(1, 3), st.just(1), st.integers(2, 7), st.integers(2, 7)))
+    return [torch.from_numpy(draw(hnp.arrays(np.uint8, shape))) for _ in range(3)]
+
+
+@pytest.fixture(scope="module")
+def reference_values(golden: Path) -> dict:
+    return json.loads((golden / "metrics" / "golden.json").read_text())
+
+
+@pytest.mark.parametrize("convention", GOLDEN)
+def test_golden_values(golden: Path, reference_values: dict, convention: str) -> None:
+    key, compared, failures = GOLDEN[convention], 0, []
+    assert len(reference_values["triples"]) >= 19
+    for name, entry in reference_values["triples"].items():
+        fused, a, b = (read(golden / "metrics" / entry["files"][k]) for k in "FAB")
+        measured = metrics.evaluate(fused, a, b, convention=convention)
+        for metric, value in measured.items():
+            if f"{key}.{metric.upper()}" in entry["degenerate"]:
+                continue
+            expected = number(entry["values"][key][metric.upper()])
+            relative, absolute = reference_values["tolerance"][key][metric.upper()]
+            if not np.isclose(value.item(), expected, relative, absolute, equal_nan=True):
+                failures.append((name, metric, value.item(), expected))
+            compared += 1
+    assert not failures
+    assert compared >= 19 * (5 if convention == "vifb" else 7) - 2
+
+
+def test_golden_float32_evaluator(golden: Path, reference_values: dict) -> None:
+    """The float32 run of CDDFuse's code agrees within the looser tolerance of its own key."""
+    entry = reference_values["triples"]["tno08_DenseFuse"]
+    fused, a, b = (read(golden / "metrics" / entry["files"][k]) for k in "FAB")
+    for metric, value in metrics.evaluate(fused, a, b, convention="cddfuse").items():
+        relative, absolute = reference_values["tolerance"]["cddfuse"][metric.upper()]
+        assert value.item() == pytest.approx(
+            entry["values"]["cddfuse"][metric.upper()], rel=relative, abs=absolute
+        )
+
+
+def test_golden_exact_information(golden: Path, reference_values: dict) -> None:
+    for entry in reference_values["triples"].values():
+        fused, a, b = (read(golden / "metrics" / entry["files"][k]) for k in "FAB")
+        standard = entry["values"]["standard"]
+        bits = metrics.mi(fused, a, b, convention="reference").item()
+        assert bits == pytest.approx(number(standard["MI_bits_exact"]), rel=1e-9, abs=1e-10)
+        nats = metrics.mi(fused, a, b, convention="vifb").item()
+        assert nats == pytest.approx(number(standard["MI_nat_exact"]), rel=1e-9, abs=1e-10)
+
+
+def test_published_tno_spreadsheet(real_data: Path) -> None:
+    folder = real_data / "published_fusions" / "tno"
+    table = pd.read_csv(folder / "metrics_per_image.csv").set_index(["file", "method"])
+    for file, method in (
+        ("08.png", "DenseFuse"),
+        ("05.png", "U2Fusion"),
+        ("11.png", "FusionGAN"),
+        ("07.png", "SeAFusion"),  # channels differ: MATLAB's grey rule
+    ):
+        if not (folder / method / file).is_file():
+            pytest.skip(f"published image {method}/{file} absent")
+        a, b = (read(real_data / "tno" / "test" / modality / file) for modality in ("ir", "vi"))
+        measured = metrics.evaluate(read(folder / method / file), a, b, convention="tang2022")
+        row = table.loc[(file, method)]
+        for name in ("sd", "sf", "ag", "mi", "en", "cc", "scd"):
+            assert measured[name].item() == pytest.approx(row[name.upper()], rel=1e-9), (file, method, name)
+
+
+@pytest.mark.parametrize(("file", "method"), [("manWalking.jpg", "GTF"), ("carLight.jpg", "ADF")])
+def test_published_vifb_values(real_data: Path, file: str, method: str) -> None:
+    """Colour channel by channel, five printed digits."""
+    folder = real_data / "published_fusions" / "vifb"
+    if not (folder / method / file).is_file():
+        pytest.skip(f"published image {method}/{file} absent")
+    row = pd.read_csv(folder / "metrics_per_image.csv").set_index(["file", "method"]).loc[(file, method)]
+    a, b = (read(real_data / "vifb" / "test" / modality / file) for modality in ("ir", "vi"))
+    measured = metrics.evaluate(read(folder / method / file), a, b, convention="vifb")
+    columns = {
+        "en": "Entropy",
+        "mi": "Mutinf",
+        "ag": "Avg_gradient",
+        "sd": "Variance",
+        "sf": "Spatial_frequency",
+    }
+    for name, column in columns.items():
+        assert measured[name].item() == pytest.approx(row[column], rel=5e-5), (name, row[column])
+
+
+@settings(max_examples=25, deadline=None)
+@given(images=triples(), convention=st.sampled_from(sorted(metrics.CONVENTIONS)))
+def test_batch_equals_loop(images: list[Tensor], convention: str) -> None:
+    whole = metrics.evaluate(*images, convention=convention)
+    for i in range(len(images[0])):
+        single = metrics.evaluate(*(image[i : i + 1] for image in images), convention=convention)
+        for name, values in whole.items():
+            torch.testing.assert_close(
+                values[i : i + 1], single[name], rtol=1e-12, atol=1e-12, equal_nan=True
+            )
+
+
+@settings(max_examples=25, deadline=None)
+@given(images=triples(), convention=st.sampled_from(sorted(metrics.CONVENTIONS)))
+def test_sources_are_interchangeable(images: list[Tensor], convention: str) -> None:
+    fused, a, b = images
+    one, other = (metrics.evaluate(fused, x, y, convention=convention) for x, y in ((a, b), (b, a)))
+    for name in set(SYMMETRIC) & set(one):
+        torch.testing.assert_close(one[name], other[name], rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(images=triples())
+def test_ranges(images: list[Tensor]) -> None:
+    fused, a, b = images
+    found = metrics.evaluate(fused, a, b, convention="reference")
+    assert ((found["en"] >= 0) & (found["en"] <= 8)).all()
+    assert ((found["sd"] >= 0) & (found["sd"] <= 127.5)).all()
+    assert (found["sf"] <= 255 * math.sqrt(2)).all()
+    assert (found["ag"] <= 255).all()
+    assert (found["mi"] >= -1e-12).all()
+    assert (found["mi"] <= 2 * found["en"] + 1e-12).all()
+    assert not (found["cc"].abs() > 1 + 1e-12).any()
+    assert not (found["scd"].abs() > 2 + 1e-12).any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(images=triples(), seed=st.integers(0, 1000))
+def test_invariances(images: list[Tensor], seed: int) -> None:
+    """Pixels may move together and levels may be inverted without a change of what ignores places or sign."""
+    order = torch.randperm(images[0][0].numel(), generator=torch.Generator().manual_seed(seed))
+    shuffled = [image.flatten(1)[:, order].view_as(image) for image in images]
+    mirrored = [image.flip(-1) for image in images]
+    inverted = [255 - image for image in images]
+    before = metrics.evaluate(*images, convention="cddfuse")
+    for changed, names in (
+        (shuffled, ("en", "sd", "mi", "cc", "scd")),
+        (mirrored, tuple(before)),
+        (inverted, tuple(before)),
+    ):
+        after = metrics.evaluate(*changed, convention="cddfuse")
+        for name in names:
+            torch.testing.assert_close(after[name], before[name], rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+def test_known_values() -> None:
+    """Two grey levels in vertical stripes, worked out by hand."""
+    stripes = torch.zeros(1, 1, 4, 5, dtype=torch.uint8)
+    stripes[..., 1::2] = 20
+    assert metrics.sf(stripes).item() == 20
+    assert metrics.sf(stripes, convention="reference").item() == pytest.approx(20 * math.sqrt(4 / 5))
+    assert metrics.sf(stripes, convention="tang2022").item() == pytest.approx(20 / 255)
+    assert metrics.sf(stripes, convention="cddfuse-uint8").item() == math.sqrt(400 % 256)
+    assert metrics.sd(stripes).item() == pytest.approx(math.sqrt(96))
+    assert metrics.sd(stripes, convention="rfn").item() == pytest.approx(math.sqrt(96 * 20) / 255)
+    assert metrics.sd(stripes, convention="tang2022").item() == pytest.approx(math.sqrt(0.4 * 144))
+    assert metrics.ag(stripes, convention="reference").item() == pytest.approx(math.sqrt(200))
+    assert metrics.ag(stripes).item() == pytest.approx(2 * 4 * math.sqrt(200) / (3 * 4))
+    assert metrics.ag(stripes, convention="cddfuse").item() == pytest.approx(2 * 4 * math.sqrt(200) / 20)
+    assert metrics.en(stripes).item() == pytest.approx(-0.4 * math.log2(0.4) - 0.6 * math.log2(0.6))
+
+
+def test_conventions_of_one_name_are_related() -> None:
+    images = [image.clamp(max=250) for image in triple()]
+    bits = metrics.mi(*images)
+    torch.testing.assert_close(metrics.mi(*images, convention="cddfuse") / math.log(2), bits)
+    torch.testing.assert_close(metrics.mi(*images, convention="reference"), bits)
+    assert (metrics.ag(images[0]) > metrics.ag(images[0], convention="cddfuse")).all()
+
+
+def test_floats_are_rounded_to_levels() -> None:
+    images = triple()
+    floats = [((image.double() + 0.4) / 255).clamp(max=1) for image in images]
+    for dtype in (torch.float64, torch.float32):
+        measured = metrics.evaluate(*(image.to(dtype) for image in floats))
+        for name, values in metrics.evaluate(*images).items():
+            assert values.dtype == torch.float64
+            assert torch.equal(measured[name], values)
+
+
+def test_equal_channels_measure_like_grey() -> None:
+    images = triple()
+    colour = [image.expand(-1, 3, -1, -1) for image in images]
+    for convention in metrics.CONVENTIONS:
+        grey = metrics.evaluate(*images, convention=convention)
+        for name, values in metrics.evaluate(*colour, convention=convention).items():
+            if (convention, name) != ("vifb", "sf"):  # measures the seams between channels too
+                torch.testing.assert_close(values, grey[name], rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("convention", "weights"),
+    [("tang", (0.298936021, 0.587043074, 0.114020904)), ("cddfuse", (0.299, 0.587, 0.114))],
+)
+def test_colour_becomes_grey(convention: str, weights: tuple[float, float, float]) -> None:
+    colour = noise(5, 1, 3, 6, 6)
+    grey = sum(w * colour[:, k : k + 1].double() for k, w in enumerate(weights)).round().to(torch.uint8)
+    assert torch.equal(metrics.sd(colour, convention=convention), metrics.sd(grey, convention=convention))
+
+
+def test_grey_halves() -> None:
+    """Blue 250 is 28.5 with OpenCV's weights, which rounds to 28; MATLAB's give 28.505, so 29."""
+    row = torch.zeros(1, 3, 1, 2, dtype=torch.uint8)
+    row[0, 2, 0, 0] = 250
+    assert metrics.sd(row, convention="cddfuse").item() == 14
+    assert metrics.sd(row, convention="tang").item() == 14.5
+
+
+def test_channel_by_channel() -> None:
+    fused, b = noise(1, 2, 3, 6, 8), noise(2, 2, 3, 6, 8)
+    a = noise(3, 2, 1, 6, 8)
+    whole = metrics.evaluate(fused, a, b, convention="vifb")
+    parts = [metrics.evaluate(fused[:, k : k + 1], a, b[:, k : k + 1], convention="vifb") for k in range(3)]
+    for name in ("en", "sd", "ag", "mi"):
+        torch.testing.assert_close(whole[name], torch.stack([part[name] for part in parts]).mean(0))
+    beside = torch.cat([fused[:, k : k + 1] for k in range(3)], dim=3)
+    assert torch.equal(whole["sf"], metrics.sf(beside, convention="vifb"))
+
+
+def test_edge_cases() -> None:
+    fused, a, b = triple(batch=1)
+    flat = torch.full_like(fused, 7)
+    constant = metrics.evaluate(flat, a, b, convention="reference")
+    assert [constant[name].item() for name in ("en", "sd", "sf", "ag")] == [0, 0, 0, 0]
+    assert constant["mi"].item() == pytest.approx(0, abs=1e-12)
+    assert math.isnan(constant["cc"].item())
+    r = np.corrcoef(a.flatten(), b.flatten())[0, 1]
+    assert constant["scd"].item() == pytest.approx(-2 * r)
+    assert math.isnan(metrics.scd(a, a, b).item())
+    assert math.isnan(metrics.cc(fused, flat, b).item())
+    assert metrics.mi(a, a, a, convention="reference").item() == pytest.approx(2 * metrics.en(a).item())
+    batch = metrics.cc(torch.cat([flat, fused]), torch.cat([a, a]), torch.cat([b, b]))
+    assert torch.isnan(batch).tolist() == [True, False]
+
+
+def test_evaluate_selects() -> None:
+    images = triple()
+    assert list(metrics.evaluate(*images, metrics=["scd", "en"])) == ["scd", "en"]
+    assert list(metrics.evaluate(*images, metrics="en")) == ["en"]
+    assert set(metrics.evaluate(*images, convention="rfn")) == {"sd", "scd"}
+    assert {"sf", "ag"}.isdisjoint(metrics.evaluate(*(image[..., :1] for image in images)))
+    assert torch.equal(metrics.evaluate(*images, metrics=["cc"])["cc"], metrics.cc(*images))
+
+
+def test_list_describes_everything() -> None:
+    rows = metrics.list()
+    assert {row["metric"] for row in rows} == set(metrics.METRICS)
+    assert {row["convention"] for row in rows} == set(metrics.CONVENTIONS)
+    assert all(row[key] for row in rows for key in row if key != "note")
+    assert {row["metric"] for row in metrics.list("vifb")} == {"en", "sd", "sf", "ag", "mi"}
+
+
+GOOD = torch.full((1, 1, 4, 4), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (torch.full((1, 1, 4, 5), 0.5), "differ in size"),
+        (torch.full((2, 1, 4, 4), 0.5), "differ in size"),
+        (torch.full((4, 4), 0.5), "shape (4, 4)"),
+        (torch.full((1, 2, 4, 4), 0.5), "shape (1, 2, 4, 4)"),
+        (torch.zeros(0, 1, 4, 4), "non-empty"),
+        (GOOD.long(), "dtype torch.int64"),
+        (GOOD.bfloat16(), "dtype torch.bfloat16"),
+        (GOOD * 510, "spans 255 to 255"),
+        (GOOD - 1, "spans -0.5"),
+        (GOOD * math.nan, "NaN"),
+        (GOOD * math.inf, "NaN or infinity"),
+        (GOOD.numpy(), "ndarray"),
+        (GOOD.to("meta"), "device"),
+    ],
+)
+def test_refuses_bad_images(bad: Tensor, words: str) -> None:
+    with pytest.raises(FusionkitError) as caught:
+        metrics.evaluate(GOOD, GOOD, bad)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"metrics": ["scf"]}, "did you mean"),
+        ({"convention": "tang2023"}, "tang2022"),
+        ({"metrics": ["mi"], "convention": "rfn"}, "does not exist in convention 'rfn'"),
+    ],
+)
+def test_refuses_unknown_names(arguments: dict, words: str) -> None:
+    with pytest.raises(FusionkitError, match=words):
+        metrics.evaluate(GOOD, GOOD, GOOD, **arguments)
+
+
+def test_refuses_missing_sources_and_small_images() -> None:
+    with pytest.raises(FusionkitError, match="needs the sources"):
+        metrics.cc(GOOD)
+    with pytest.raises(FusionkitError, match="at least 2x2 pixels; got 1x4"):
+        metrics.ag(GOOD[..., :1, :])
