@@ -177,9 +177,7 @@ def test_smoke_hides_people_from_the_visible_camera_only():
     pair = first_with("ir-vis", "person in smoke")
     person = inner(where(pair, "person in smoke"), 1)
     near = ndimage.binary_dilation(person, iterations=8)
-    around = near & ~ndimage.binary_dilation(
-        where(pair, "person", "person in smoke", "vehicle"), iterations=2
-    )
+    around = near & ~ndimage.binary_dilation(where(pair, "person", "person in smoke", "vehicle"), iterations=2)
     visible = grey(pair.b)
     assert abs(visible[person].mean() - visible[around].mean()) < 12
     assert pair.a[person].mean() > pair.a[around].mean() + 40

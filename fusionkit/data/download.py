@@ -29,6 +29,7 @@ from fusionkit.progress import bar
 RAW = "https://raw.githubusercontent.com"
 TRIES = 3
 WORKERS = 4
+CHUNK = 4096  # bytes; what arrives of an unfinished chunk is lost
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def instructions(dataset: str, split: str, folder: Path | None = None) -> str:
     folder = folder or paths.data_dir()
     data = get_dataset(dataset)
     part = data.split(split)
-    there = count_present(dataset, split, folder)
+    count = str(count_present(dataset, split, folder)) + (f" of {part.official}" if part.official else "")
     layout = " and ".join(str(data.folder(split, m, folder) / "<name>") for m in data.modalities)
     ways = [f"lay the files out as {layout}"]
     if part.members:
@@ -148,25 +149,25 @@ def instructions(dataset: str, split: str, folder: Path | None = None) -> str:
         names = f"{archive} (or .tar, .tar.gz; {dataset}-2.zip for more)"
         ways.insert(0, f"put the archive there as {names} and fetch again")
     return (
-        f"{dataset}/{split}: {there} of {part.official or 'all'} pairs are here; {data.request} "
+        f"{dataset}/{split}: {count} pairs are here; {data.request} "
         f"({', '.join(data.homepage)}; terms: {data.terms}), then {', or '.join(ways)}"
     )
 
 
 def _fetch_split(data: Dataset, split: Split, folder: Path, base: str) -> Fetched:
-    files = remote_files(data.id, split.name, folder, base)
+    files = remote_files(data.name, split.name, folder, base)
     wanted = [file for file in files if not _intact(file)]
     if wanted:
-        fetch_files(wanted, folder / ".downloads", f"{data.id}/{split.name}")
+        fetch_files(wanted, folder / ".downloads", f"{data.name}/{split.name}")
     unpacked = _unpack(data, split, folder) if split.members else 0
-    short = split.open and count_present(data.id, split.name, folder) < (split.official or 1)
-    advice = instructions(data.id, split.name, folder) if short else ""
-    return Fetched(data.id, split.name, len(wanted) + unpacked, len(files) - len(wanted), advice)
+    short = split.open and count_present(data.name, split.name, folder) < (split.official or 1)
+    advice = instructions(data.name, split.name, folder) if short else ""
+    return Fetched(data.name, split.name, len(wanted) + unpacked, len(files) - len(wanted), advice)
 
 
 def _unpack(data: Dataset, split: Split, folder: Path) -> int:
     targets = {modality: data.folder(split.name, modality, folder) for modality in data.modalities}
-    found = sorted((folder / "archives").glob(f"{data.id}*"))
+    found = sorted((folder / "archives").glob(f"{data.name}*"))
     brought = [path for path in found if path.name.lower().endswith(archives.SUFFIXES)]
     return sum(archives.extract(path, targets, split.members) for path in brought)
 
@@ -223,7 +224,7 @@ def _download(url: str, part: Path) -> bool:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         try:
             with part.open("ab") as stream:
-                pooch.HTTPDownloader(headers=headers, chunk_size=1 << 16, timeout=30)(url, stream, None)
+                pooch.HTTPDownloader(headers=headers, chunk_size=CHUNK, timeout=30)(url, stream, None)
             return continued
         except OSError as error:  # every exception of requests is one
             problem = error

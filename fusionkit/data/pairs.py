@@ -76,7 +76,8 @@ def load_pair(dataset: str, split: str, name: str) -> Pair:
                 f"{path} is missing; `fusionkit data list` says how to get {dataset}, and FUSIONKIT_DATA "
                 "names the folder that holds the datasets"
             )
-    return make_pair(read_image(first), read_image(second), (dataset, split, name), entry.colour)
+    images = [_cut(read_image(path), entry.border) for path in (first, second)]
+    return make_pair(*images, (dataset, split, name), entry.colour)
 
 
 def present(dataset: str, split: str) -> bool:
@@ -103,6 +104,10 @@ def dataset_hash(dataset: str, split: str) -> str:
 @cache
 def _known_names(dataset: str, split: str) -> frozenset[str]:
     return frozenset(split_names(dataset, split))
+
+
+def _cut(image: Tensor, border: int) -> Tensor:
+    return image[:, border:-border, border:-border] if border else image
 
 
 def _draw(entry: Dataset, split: str, name: str) -> Pair:

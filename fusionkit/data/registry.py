@@ -56,7 +56,7 @@ class Split:
 class Dataset:
     """A dataset of registered image pairs; the keys are explained at the top of ``datasets.toml``."""
 
-    id: str
+    name: str
     title: str
     task: str
     modalities: tuple[str, str]
@@ -79,7 +79,7 @@ class Dataset:
             FusionkitError: There is no such split.
         """
         if name not in self.splits:
-            raise unknown(f"split of {self.id}", name, self.splits)
+            raise unknown(f"split of {self.name}", name, self.splits)
         return self.splits[name]
 
     def stored_split(self, name: str) -> str:
@@ -94,7 +94,7 @@ class Dataset:
             modality: One of ``modalities``.
             root: Folder of all datasets; the default is ``paths.data_dir()``.
         """
-        place = self.location.format(dataset=self.id, split=self.stored_split(split), modality=modality)
+        place = self.location.format(dataset=self.name, split=self.stored_split(split), modality=modality)
         return (root or paths.data_dir()) / place
 
 
@@ -135,7 +135,7 @@ def split_table(dataset: str, split: str, root: Path | None = None) -> pd.DataFr
     table = _stored_table(data, data.split(data.stored_split(split)), root)
     if part.of is None:
         return table
-    names = _read_list(data.id, part.name)["name"].tolist()
+    names = _read_list(data.name, part.name)["name"].tolist()
     rows = table.set_index("name").reindex(names).fillna("")
     return rows.reset_index()
 
@@ -166,7 +166,7 @@ def distinct_images(dataset: str, split: str) -> dict[str, int]:
 
 
 def _stored_table(data: Dataset, part: Split, root: Path | None) -> pd.DataFrame:
-    table = _read_list(data.id, part.name) if part.pairs else _names_only([], data)
+    table = _read_list(data.name, part.name) if part.pairs else _names_only([], data)
     if not part.open:
         return table
     found = set.intersection(*(_images_in(data.folder(part.name, m, root)) for m in data.modalities))
@@ -205,7 +205,7 @@ def _dataset(name: str, entry: dict[str, Any]) -> Dataset:
     splits = {key: _split(key, value) for key, value in entry.pop("splits").items()}
     entry["modalities"] = tuple(entry["modalities"])
     entry["homepage"] = tuple(entry.get("homepage", ()))
-    return Dataset(id=name, splits=splits, **entry)
+    return Dataset(name=name, splits=splits, **entry)
 
 
 def _split(name: str, entry: dict[str, Any]) -> Split:

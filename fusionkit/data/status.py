@@ -52,8 +52,8 @@ def listing() -> pd.DataFrame:
     """Return one row per split of every dataset.
 
     Returns:
-        Columns ``dataset``, ``split``, ``expected`` (pairs in the list, or officially where there is no
-        list), ``present`` (pairs with both files), ``official``, ``state`` (present, incomplete or missing),
+        Columns ``dataset``, ``split``, ``expected`` (pairs of the whole split, which an open split's list
+        does not reach), ``present`` (pairs with both files), ``state`` (present, incomplete or missing),
         ``how`` (what to do to get it).
     """
     rows = [_row(get_dataset(name), split) for name in list_datasets() for split in get_dataset(name).splits.values()]
@@ -77,25 +77,26 @@ def check(datasets: Iterable[str] | None = None) -> CheckReport:
         FusionkitError: A dataset is not known.
     """
     stored = list(_stored_splits(list_datasets() if datasets is None else datasets))
-    there = [(data, split) for data, split in stored if count_present(data.id, split.name)]
-    absent = tuple(f"{data.id}/{split.name}" for data, split in stored if (data, split) not in there)
+    there, absent = [], []
+    for data, split in stored:
+        (there if count_present(data.name, split.name) else absent).append((data, split))
     files = [file for data, split in there for file in _listed_files(data, split)]
     problems = [_problem(*file) for file in bar(files, "checking", total=len(files))]
     extra = [problem for data, split in there for problem in _extra_files(data, split)]
     missing = sum(problem is not None and problem.kind == "missing" for problem in problems)
-    return CheckReport(len(files) - missing, tuple(filter(None, [*problems, *extra])), absent)
+    names = tuple(f"{data.name}/{split.name}" for data, split in absent)
+    return CheckReport(len(files) - missing, tuple(filter(None, [*problems, *extra])), names)
 
 
 def _row(data: Dataset, split: Split) -> dict[str, object]:
-    listed = len(split_names(data.id, split.name))
-    present = listed if data.procedural else count_present(data.id, split.name)
-    state = "missing" if not present else "present" if present == listed else "incomplete"
+    expected = max(split.official or 0, len(split_names(data.name, split.name)))
+    present = expected if data.procedural else count_present(data.name, split.name)
+    state = "missing" if not present else "present" if present == expected else "incomplete"
     return {
-        "dataset": data.id,
+        "dataset": data.name,
         "split": split.name,
-        "expected": listed or split.official or 0,
+        "expected": expected,
         "present": present,
-        "official": split.official or split.pairs,
         "state": state,
         "how": _how(data, split),
     }
@@ -105,7 +106,7 @@ def _how(data: Dataset, split: Split) -> str:
     if data.procedural:
         return "drawn by code"
     stored = data.split(data.stored_split(split.name))
-    return f"fusionkit data fetch {data.id}" if stored.sources else data.request
+    return f"fusionkit data fetch {data.name}" if stored.sources else data.request
 
 
 def _stored_splits(datasets: Iterable[str]) -> Iterator[tuple[Dataset, Split]]:
@@ -115,7 +116,7 @@ def _stored_splits(datasets: Iterable[str]) -> Iterator[tuple[Dataset, Split]]:
 
 
 def _listed_files(data: Dataset, split: Split) -> Iterator[tuple[Dataset, Split, Path, str]]:
-    table = split_table(data.id, split.name)
+    table = split_table(data.name, split.name)
     for modality in data.modalities:
         folder = data.folder(split.name, modality)
         for name, expected in zip(table["name"], table[modality], strict=True):
@@ -136,7 +137,7 @@ def _problem(data: Dataset, split: Split, path: Path, expected: str) -> Problem 
 def _extra_files(data: Dataset, split: Split) -> Iterator[Problem]:
     if split.open:
         return
-    listed = set(split_names(data.id, split.name))
+    listed = set(split_names(data.name, split.name))
     for modality in data.modalities:
         folder = data.folder(split.name, modality)
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -145,4 +146,4 @@ def _extra_files(data: Dataset, split: Split) -> Iterator[Problem]:
 
 
 def _as_problem(data: Dataset, split: Split, path: Path, kind: str) -> Problem:
-    return Problem(data.id, split.name, str(path.relative_to(paths.data_dir())), kind)
+    return Problem(data.name, split.name, str(path.relative_to(paths.data_dir())), kind)

@@ -19,7 +19,7 @@ class PixelOracle(nn.Module):
         lr: Learning rate of Adam on pixels in [0, 1]; halved four times on the way.
     """
 
-    def __init__(self, loss: str, steps: int = 400, lr: float = 0.02) -> None:
+    def __init__(self, loss: str, steps: int = 300, lr: float = 0.1) -> None:
         super().__init__()
         self.loss = losses.preset(loss)
         self.steps = steps

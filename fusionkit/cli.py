@@ -1,0 +1,246 @@
+"""The ``fusionkit`` command: thin commands over the package; bad input gives one line and exit code 2."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from fusionkit.errors import FusionkitError
+
+app = typer.Typer(
+    help="Rebuild the tables and figures of four image fusion papers, and use their models and metrics.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Which datasets are here, whether they are intact, and how to get the rest.")
+app.add_typer(data_app, name="data", no_args_is_help=True)
+
+MODEL_HELP = "Method id, for example lightfusionnet:pet_mri, average, maximum; see `fusionkit models`."
+
+
+@app.callback()
+def common(debug: Annotated[bool, typer.Option(help="Show a traceback instead of one line.")] = False) -> None:
+    """Hold the options of all commands."""
+
+
+@app.command()
+def fuse(
+    first: Annotated[Path, typer.Argument(help="CT, PET, SPECT or infrared: an image or a folder.")],
+    second: Annotated[Path, typer.Argument(help="MRI or visible: an image or a folder with the same names.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Image, or folder for folders.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "lightfusionnet:pet_mri",
+) -> None:
+    """Fuse two images, or two folders of images (8 or 16 bits, grey or colour, any size)."""
+    from fusionkit.folders import fuse_files
+    from fusionkit.measure import load_method
+
+    written = fuse_files(load_method(model), first, second, output)
+    typer.echo(f"{len(written)} fused with {model}: {output}")
+
+
+@app.command()
+def evaluate(
+    fused: Annotated[Path, typer.Argument(help="Fused image or folder.")],
+    first: Annotated[Path, typer.Argument(help="First source or folder.")],
+    second: Annotated[Path, typer.Argument(help="Second source or folder.")],
+    convention: Annotated[str, typer.Option(help="Which toolbox's definitions.")] = "tang",
+    metric: Annotated[list[str] | None, typer.Option(help="A metric; repeat for several. Default: all.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the values per image here.")] = None,
+) -> None:
+    """Measure fused images against their sources."""
+    from fusionkit.files import write_text
+    from fusionkit.folders import evaluate_files
+
+    table = evaluate_files(fused, first, second, metric, convention)
+    if csv:
+        write_text(csv, table.to_csv(float_format="%.9g", lineterminator="\n"))
+    typer.echo(table.round(4).to_string() if len(table) <= 20 else table.describe().round(4).to_string())
+    missing = table.isna().sum()
+    for name in missing.index[missing > 0]:
+        typer.echo(f"{name}: not a number for {missing[name]} of {len(table)} images, left out of the mean")
+
+
+@app.command()
+def train(
+    run: Annotated[str | None, typer.Argument(help="paper/run, for example lightfusionnet/pet_mri.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    folder: Annotated[Path | None, typer.Option(help="Where weights go; default results/weights/<paper>.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Train every run that has no weights yet.")] = False,
+    list_runs: Annotated[bool, typer.Option("--list", help="Only list the runs.")] = False,
+) -> None:
+    """Train a network as its paper says; a run that was cut off goes on where it stopped."""
+    from fusionkit.recipes import list_recipes, load_recipe
+    from fusionkit.training import train as train_recipe
+
+    if list_runs or not (run or everything):
+        typer.echo("\n".join(list_recipes()))
+        return
+    for name in list_recipes() if everything else [run]:
+        try:
+            typer.echo(f"weights: {train_recipe(load_recipe(name, seed), folder, workers)}")
+        except KeyboardInterrupt:
+            typer.echo("interrupted; the same command goes on from here", err=True)
+            raise typer.Exit(130) from None
+
+
+@app.command()
+def measure(
+    panels: Annotated[list[str] | None, typer.Argument(help="paper/panel; default: all that can be measured.")] = None,
+    method: Annotated[str | None, typer.Option(help="Measure this method instead of a panel's.")] = None,
+    on: Annotated[str | None, typer.Option(help="dataset/split for --method.")] = None,
+    force: Annotated[bool, typer.Option(help="Measure again even where nothing changed.")] = False,
+) -> None:
+    """Measure methods on test pairs; what did not change is not measured again."""
+    from fusionkit import measure as measuring
+    from fusionkit.data import present
+
+    if (method is None) != (on is None):
+        raise FusionkitError("--method and --on go together, for example --method maximum --on harvard_pet_mri/test")
+    if method and on:
+        dataset, _, split = on.partition("/")
+        jobs = [(method, dataset, split)]
+    else:
+        chosen = measuring.measurable_panels(panels or None)
+        jobs = [(m, p.dataset, p.split) for p in chosen for m in measuring.panel_methods(p)]
+    for name, dataset, split in dict.fromkeys(jobs):
+        if not method and not present(dataset, split):
+            continue
+        done = measuring.measure(name, dataset, split, force)
+        typer.echo(f"{name} on {dataset}/{split}: {len(done.values)} pairs")
+
+
+@app.command()
+def table(
+    panel: Annotated[str, typer.Argument(help="paper/panel, for example lightfusionnet/table1a.")],
+    format: Annotated[str, typer.Option(help="text, md, csv, html or latex.")] = "text",
+) -> None:
+    """Print a table: published, measured, verdict."""
+    from fusionkit.tables import build, render
+
+    typer.echo(render(build(panel), format))
+
+
+@app.command()
+def verify(
+    slow: Annotated[bool, typer.Option(help="Also the pixel oracles (minutes each).")] = False,
+    only: Annotated[str, typer.Option(help="Only methods whose id contains this.")] = "",
+) -> None:
+    """Compute the measurements on file again from weights and images, and say which agree."""
+    from fusionkit.verify import verify as verify_all
+
+    report = verify_all(slow, only)
+    typer.echo(report.to_string(index=False) if len(report) else "no measurements on file")
+    counts = report["state"].value_counts()
+    typer.echo(", ".join(f"{counts.get(state, 0)} {state}" for state in ("agrees", "differs", "skipped")))
+    if counts.get("differs", 0):
+        raise typer.Exit(1)
+
+
+@app.command()
+def models() -> None:
+    """List the models and their trained weights."""
+    from fusionkit.models import MODELS
+    from fusionkit.weights import list_weights
+
+    for name, entry in sorted(MODELS.items()):
+        typer.echo(f"{name:24} {entry.about} ({entry.source})")
+        for weights in sorted(list_weights(name)):
+            typer.echo(f"    {name}:{weights}")
+
+
+@app.command()
+def cost(
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    size: Annotated[tuple[int, int], typer.Option(help="Height and width in pixels.")] = (256, 256),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count parameters and operations, measure time and memory."""
+    from fusionkit.cost import measure_cost
+    from fusionkit.measure import load_method
+    from fusionkit.models import build_model, model_entry
+
+    network = build_model(model) if ":" not in model and model_entry(model) else load_method(model)
+    found = measure_cost(network, size).to_dict() | {"name": model}
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    flat = pd.json_normalize(found).drop(columns=[c for c in pd.json_normalize(found) if c.startswith("conventions")])
+    typer.echo(flat.T.to_string(header=False))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and what to do about it."""
+    from fusionkit.doctor import examine
+
+    for subject, found, advice in examine():
+        typer.echo(f"{subject:28} {found}" + (f"  ->  {advice}" if advice else ""))
+
+
+@app.command()
+def report() -> None:
+    """Write results/README.md, the README's coverage table, and the HTML report."""
+    from fusionkit import paths
+    from fusionkit.report import update_readme, write_html, write_results_readme
+
+    write_results_readme()
+    update_readme()
+    typer.echo(f"report: {write_html(paths.results_dir() / 'report')}")
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Show which splits are present, and how to get the others."""
+    from fusionkit.data import status
+
+    table = status.listing()
+    for row in table.itertuples():
+        typer.echo(f"{row.dataset + '/' + row.split:34} {row.present:>6} of {row.expected:<6} {row.state}")
+    missing = table[table["state"] != "present"]
+    if len(missing):
+        typer.echo("\nHow to get the rest:")
+    for row in missing.itertuples():
+        typer.echo(f"  {row.dataset}/{row.split}: {row.how}")
+
+
+@data_app.command("check")
+def data_check(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Default: all that are here.")] = None,
+) -> None:
+    """Compare every image that is here with its registered identity."""
+    from fusionkit.data import status
+
+    found = status.check(datasets or None)
+    for problem in found.problems:
+        typer.echo(f"{problem.kind}: {problem.file}")
+    typer.echo(f"{found.checked} files compared, {len(found.problems)} problems, {len(found.absent)} splits absent")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Default: all with a public address.")] = None,
+) -> None:
+    """Download what has a public address, and say how to get what has none."""
+    from fusionkit.data.download import fetch
+
+    for item in fetch(datasets or None):
+        done = f"{item.written} new, {item.kept} kept"
+        typer.echo(f"{item.dataset}/{item.split}: {done}. {item.advice}".rstrip())
+
+
+def main() -> None:
+    """Run the command; user errors become one line on stderr and exit code 2."""
+    try:
+        app()
+    except FusionkitError as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,293 @@
+"""Per-image measurements of a method on a split, kept as files and made anew only when an input changed.
+
+A *method id* is ``<model>`` or ``<model>:<weights>``. One measurement is one method on one split: a CSV with a row
+per pair and a column per quantity, and a JSON beside it that says where the numbers come from. Quantities are
+``<metric>@<convention>``, as far as a table on this dataset asks for them, and ``loss:<preset>:<term>``.
+"""
+
+import ast
+import inspect
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from fusionkit import losses, metrics, paths
+from fusionkit.data.pairs import Pair, dataset_hash, load_pair, present
+from fusionkit.data.registry import get_dataset, split_names
+from fusionkit.errors import FusionkitError
+from fusionkit.files import sha256, write_json, write_text
+from fusionkit.models import MODELS, build_model, model_entry
+from fusionkit.papers import Panel, get_panel, list_papers, load_paper
+from fusionkit.progress import bar
+from fusionkit.provenance import code_version, config_hash, environment
+from fusionkit.weights import find_weights, list_weights, load_model
+
+DIGITS = 9
+CONTEXT = ("average", "maximum")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one method scores on each pair of a split.
+
+    Attributes:
+        method: Method id.
+        dataset: Dataset name.
+        split: Split name.
+        values: Indexed by pair name, one column per quantity, float64.
+        provenance: Code version, hashes of weights and images, environment, duration.
+    """
+
+    method: str
+    dataset: str
+    split: str
+    values: pd.DataFrame
+    provenance: dict[str, Any]
+
+
+def load_method(method: str) -> nn.Module:
+    """Return the model of a method id, ready to fuse.
+
+    Raises:
+        FusionkitError: Unknown model or weights, or a trained model without weights.
+    """
+    name, _, weights = method.partition(":")
+    entry = model_entry(name)
+    if weights:
+        return load_model(name, weights)
+    if entry.trained:
+        known = ", ".join(f"{name}:{w}" for w in list_weights(name)) or "none yet"
+        raise FusionkitError(f"method {method!r} needs trained weights; available: {known}")
+    return build_model(name)
+
+
+def quantities(dataset: str) -> list[tuple[str, str]]:
+    """Return the (metric, convention) pairs that the papers' tables on a dataset ask for.
+
+    A phantom dataset stands in for the real one of its task and gets the same quantities.
+    """
+    wanted: set[tuple[str, str]] = set()
+    for paper in list_papers():
+        for panel in load_paper(paper).panels:
+            if panel.dataset and _same_task(panel.dataset, dataset):
+                for column in panel.columns.values():
+                    for reading in (column, *column.also):
+                        if reading.metric:
+                            wanted.add((reading.metric, reading.convention))
+    return sorted(pair for pair in wanted if pair in _available())
+
+
+def measure(method: str, dataset: str, split: str, force: bool = False) -> Measurement:
+    """Return the measurement of a method on a split, from its file where nothing changed.
+
+    Args:
+        method: Method id.
+        dataset: Dataset name.
+        split: Split name.
+        force: Measure again in any case.
+
+    Raises:
+        FusionkitError: Unknown names, missing weights or images.
+    """
+    kept = load_measurement(method, dataset, split)
+    if kept and not force and kept.provenance["key"] == config_hash(_inputs(method, dataset, split)):
+        return kept
+    done = compute(method, dataset, split)
+    path = _file(method, dataset, split)
+    write_json(path.with_suffix(".json"), done.provenance)
+    write_text(path, done.values.to_csv(float_format=f"%.{DIGITS}g", lineterminator="\n"))
+    return done
+
+
+def load_measurement(method: str, dataset: str, split: str) -> Measurement | None:
+    """Return a measurement as its file holds it, or None; never computes."""
+    path = _file(method, dataset, split)
+    if not path.is_file() or not path.with_suffix(".json").is_file():
+        return None
+    values = pd.read_csv(path, dtype={"pair": str}).set_index("pair").astype(float)
+    return Measurement(method, dataset, split, values, json.loads(path.with_suffix(".json").read_text()))
+
+
+def list_measurements() -> list[tuple[str, str, str]]:
+    """Return (method, dataset, split) of all measurements on file."""
+    folder = paths.results_dir() / "measured"
+    return [
+        (file.stem.replace("--", ":", 1), file.parent.parent.name, file.parent.name)
+        for file in sorted(folder.glob("*/*/*.csv"))
+    ]
+
+
+def compute(method: str, dataset: str, split: str, names: list[str] | None = None) -> Measurement:
+    """Measure a method on the pairs of a split, without looking at files of results.
+
+    Args:
+        method: Method id.
+        dataset: Dataset name.
+        split: Split name.
+        names: Some of the split's pairs; None takes all.
+
+    Raises:
+        FusionkitError: Unknown names, missing weights or images.
+    """
+    model = load_method(method)
+    if not present(dataset, split):
+        raise FusionkitError(f"{dataset}/{split} is not (completely) here; `fusionkit data list` says how to get it")
+    inputs = _inputs(method, dataset, split)
+    started = time.perf_counter()
+    rows = {
+        name: measure_pair(model, load_pair(dataset, split, name))
+        for name in bar(names or split_names(dataset, split), f"{method} on {dataset}/{split}", unit="pair")
+    }
+    values = pd.DataFrame.from_dict(rows, orient="index").rename_axis("pair")
+    provenance = {
+        **inputs,
+        "key": config_hash(inputs),
+        "code": code_version(),
+        "seconds": round(time.perf_counter() - started, 2),
+        **environment(),
+    }
+    return Measurement(method, dataset, split, values, provenance)
+
+
+@torch.inference_mode()
+def measure_pair(model: nn.Module, pair: Pair) -> dict[str, float]:
+    """Return all quantities of one pair: losses of the float image, metrics of the image rounded to 8 bits."""
+    a, b = pair.a[None], pair.b[None]
+    fused = model(a, b)
+    values: dict[str, float] = {}
+    wanted = quantities(pair.dataset)
+    for convention in sorted({convention for _, convention in wanted}):
+        names = [metric for metric, c in wanted if c == convention]
+        found = metrics.evaluate(fused.clamp(0, 1), a, b, names, convention)
+        values |= {f"{name}@{convention}": float(found[name]) for name in names}
+    for preset in _loss_presets(pair.dataset):
+        terms = losses.preset(preset)(fused, a, b)
+        values |= {f"loss:{preset}:{term}": float(value) for term, value in terms.items()}
+    return values
+
+
+def panel_methods(panel: Panel) -> list[str]:
+    """Return the method ids whose measurements a panel shows.
+
+    These are the methods of its rows (both readings where there are two), further seeds of them that are trained,
+    the trivial rules, and the floor of the paper's loss.
+    """
+    rows = [method for row in panel.rows.values() for method in (row.method, row.relabelled) if method]
+    found = [method for method in rows if _exists(method)]
+    seeds = [method for base in found for method in _seeds_of(base)]
+    oracle = f"oracle_{panel.paper}"
+    return list(dict.fromkeys([*found, *seeds, *CONTEXT, *([oracle] if oracle in MODELS else [])]))
+
+
+def measurable_panels(names: Iterable[str] | None = None) -> list[Panel]:
+    """Return the panels (``paper/panel``; None for all) that compare fused images on a registered dataset.
+
+    Raises:
+        FusionkitError: A panel is not known.
+    """
+    if names is None:
+        panels = [panel for paper in list_papers() for panel in load_paper(paper).panels]
+    else:
+        panels = [get_panel(name) for name in names]
+    return [p for p in panels if p.dataset and any(c.metric for c in p.columns.values())]
+
+
+def _same_task(first: str, second: str) -> bool:
+    if first == second:
+        return True
+    try:
+        one, two = get_dataset(first), get_dataset(second)
+    except FusionkitError:
+        return False
+    return two.procedural and one.task == two.task
+
+
+def _loss_presets(dataset: str) -> list[str]:
+    """Return the papers whose loss is of interest on a dataset: those with a table on it."""
+    used = [
+        paper
+        for paper in list_papers()
+        if any(panel.dataset and _same_task(panel.dataset, dataset) for panel in load_paper(paper).panels)
+    ]
+    return [paper for paper in used if paper in losses.PRESETS]
+
+
+def _exists(method: str) -> bool:
+    name, _, weights = method.partition(":")
+    return name in MODELS and (weights in list_weights(name) if weights else not MODELS[name].trained)
+
+
+def _seeds_of(method: str) -> list[str]:
+    name, _, weights = method.partition(":")
+    return [f"{name}:{w}" for w in list_weights(name) if w.startswith(f"{weights}-seed")]
+
+
+def _inputs(method: str, dataset: str, split: str) -> dict[str, Any]:
+    """Return everything that decides the values: names, hashes of weights, images and code."""
+    name, _, weights = method.partition(":")
+    return {
+        "method": method,
+        "dataset": dataset,
+        "split": split,
+        "quantities": [f"{metric}@{convention}" for metric, convention in quantities(dataset)],
+        "losses": _loss_presets(dataset),
+        "weights_sha256": sha256(find_weights(name, weights)) if weights else None,
+        "data": dataset_hash(dataset, split),
+        "source": _source_hash(name),
+    }
+
+
+def _file(method: str, dataset: str, split: str) -> Path:
+    return paths.results_dir() / "measured" / dataset / split / f"{method.replace(':', '--')}.csv"
+
+
+@cache
+def _available() -> frozenset[tuple[str, str]]:
+    return frozenset((row["metric"], row["convention"]) for row in metrics.list())
+
+
+@cache
+def _source_hash(model: str) -> str:
+    """Return a hash of the code that decides values: metrics, losses and the model, without comments and layout."""
+    build = MODELS[model].build
+    module = inspect.getsourcefile(getattr(build, "func", build))
+    files = [*sorted((paths.PACKAGE / "metrics").glob("*.py")), paths.PACKAGE / "losses.py", Path(str(module))]
+    return config_hash({file.name: ast.dump(_without_docstrings(file)) for file in files})
+
+
+def _without_docstrings(file: Path) -> ast.Module:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0].value.value = ""
+    return tree
+
+
+def agreement(kept: pd.DataFrame, fresh: pd.DataFrame) -> float:
+    """Return the largest deviation between two measurements, relative to the spread of each quantity.
+
+    Args:
+        kept: Values on file.
+        fresh: Values of the same pairs and quantities, computed again.
+    """
+    shared = kept.loc[fresh.index, fresh.columns]
+    scale = np.maximum(shared.abs().mean(), 1e-6)
+    deviation = ((fresh - shared).abs() / scale).to_numpy()
+    both_nan = (fresh.isna() & shared.isna()).to_numpy()
+    deviation = np.where(both_nan, 0.0, deviation)
+    return float("inf") if np.isnan(deviation).any() else float(deviation.max(initial=0.0))

@@ -1,0 +1,51 @@
+"""Do the numbers on file come out again? Each measurement is computed anew from weights and images."""
+
+import pandas as pd
+
+from fusionkit.data.pairs import present
+from fusionkit.errors import FusionkitError
+from fusionkit.measure import agreement, compute, list_measurements, load_measurement
+
+TOLERANCE = 2e-3
+SLOW = "oracle_"
+
+
+def verify(slow: bool = False, wanted: str = "") -> pd.DataFrame:
+    """Compute the measurements on file again and compare, image by image.
+
+    A network's floats differ in the last bits between machines; now and then that moves one pixel by one grey
+    level after rounding, so values may differ by ``TOLERANCE`` of their mean.
+
+    Args:
+        slow: Also measure the pixel oracles again (minutes each).
+        wanted: Only methods whose id contains this text.
+
+    Returns:
+        Columns ``method dataset split state deviation why``; ``state`` is ``agrees``, ``differs`` or ``skipped``.
+    """
+    rows = [_verify_one(*item, slow=slow) for item in list_measurements() if wanted in item[0]]
+    return pd.DataFrame(rows, columns=["method", "dataset", "split", "state", "deviation", "why"])
+
+
+def _verify_one(method: str, dataset: str, split: str, slow: bool) -> tuple[str, str, str, str, float, str]:
+    def row(state: str, deviation: float = float("nan"), why: str = "") -> tuple[str, str, str, str, float, str]:
+        return method, dataset, split, state, deviation, why
+
+    if not present(dataset, split):
+        return row("skipped", why="images are not here")
+    if method.startswith(SLOW) and not slow:
+        return row("skipped", why="takes minutes; ask with --slow")
+    try:
+        fresh = compute(method, dataset, split)
+    except FusionkitError as error:
+        return row("differs", why=str(error))
+    kept = load_measurement(method, dataset, split)
+    missing = fresh.values.columns.difference(kept.values.columns).union(
+        fresh.values.index.difference(kept.values.index)
+    )
+    if len(missing):
+        return row("differs", why=f"not on file: {', '.join(missing[:3])}; run `fusionkit measure`")
+    deviation = agreement(kept.values, fresh.values)
+    if deviation <= TOLERANCE:
+        return row("agrees", deviation)
+    return row("differs", deviation, "values changed; run `fusionkit measure` and look at what changed")

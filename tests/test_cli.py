@@ -1,0 +1,137 @@
+"""The command: every bad input gives one line and exit code 2, and nothing half-written."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fusionkit import cli
+from fusionkit.data.images import bit_depth, read_image
+
+GENERATOR = np.random.default_rng(0)
+
+
+def image(path: Path, shape=(24, 30), dtype=np.uint8) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(GENERATOR.integers(0, np.iinfo(dtype).max, shape, dtype=dtype)).save(path)
+    return path
+
+
+def run(*arguments, monkeypatch, capsys) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["fusionkit", *map(str, arguments)])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    return lambda *arguments: run(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+
+
+def test_fuse_grey_colour_and_deep_images(tmp_path, command):
+    a, b = image(tmp_path / "a.png", (24, 30, 3)), image(tmp_path / "b.png")
+    assert command("fuse", a, b, "-o", tmp_path / "o.png", "--model", "maximum")[0] == 0
+    assert read_image(tmp_path / "o.png").shape == (3, 24, 30)
+    deep = image(tmp_path / "deep.png", dtype=np.uint16)
+    assert command("fuse", deep, b, "-o", tmp_path / "d.png", "--model", "average")[0] == 0
+    assert bit_depth(tmp_path / "d.png") == 16
+
+
+def test_fuse_and_evaluate_folders(tmp_path, command):
+    for name in ("1.png", "2.png"):
+        image(tmp_path / "ct" / name)
+        image(tmp_path / "mri" / name)
+    assert command("fuse", tmp_path / "ct", tmp_path / "mri", "-o", tmp_path / "out", "--model", "maximum")[0] == 0
+    arguments = ("evaluate", tmp_path / "out", tmp_path / "ct", tmp_path / "mri", "--convention", "cddfuse")
+    code, out, _ = command(*arguments, "--metric", "en", "--metric", "sf", "--csv", tmp_path / "v.csv")
+    assert code == 0
+    assert "2.png" in out
+    assert pd.read_csv(tmp_path / "v.csv").columns.tolist() == ["image", "en", "sf"]
+
+
+BAD = [
+    (("fuse", "{a}", "{lost}", "-o", "{o}", "--model", "maximum"), "image or folder not found: "),
+    (("fuse", "{a}", "{small}", "-o", "{o}", "--model", "maximum"), "differ in size"),
+    (("fuse", "{a}", "{broken}", "-o", "{o}", "--model", "maximum"), "broken.png: damaged"),
+    (("fuse", "{a}", "{folder}", "-o", "{o}", "--model", "maximum"), "two images or two folders"),
+    (("fuse", "{folder}", "{empty}", "-o", "{o}", "--model", "maximum"), "no images in this folder"),
+    (("fuse", "{folder}", "{other}", "-o", "{o}", "--model", "maximum"), "no partner of the same name"),
+    (("fuse", "{a}", "{a}", "-o", "{o}", "--model", "maximumm"), "did you mean maximum"),
+    (("fuse", "{a}", "{a}", "-o", "{a}/o.png", "--model", "maximum"), "cannot write"),
+    (("evaluate", "{a}", "{a}", "{small}"), "differ in size"),
+    (("evaluate", "{a}", "{a}", "{a}", "--convention", "tangg"), "did you mean tang"),
+    (("evaluate", "{a}", "{a}", "{a}", "--metric", "enn"), "did you mean en"),
+    (("train", "lightfusionnet/pet"), "did you mean"),
+    (("measure", "lightfusionnet/table9"), "unknown"),
+    (("measure", "--method", "maximum"), "go together"),
+    (("table", "lightfusionnet/table1"), "did you mean"),
+    (("cost", "lightfusionet"), "did you mean lightfusionnet"),
+    (("data", "check", "harvard"), "unknown dataset"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a)[:40] for a, _ in BAD])
+def test_bad_input_gives_one_line_and_code_2(tmp_path, command, arguments, message):
+    places = {
+        "a": image(tmp_path / "a.png"),
+        "small": image(tmp_path / "small.png", (16, 16)),
+        "broken": tmp_path / "broken.png",
+        "lost": tmp_path / "lost.png",
+        "folder": image(tmp_path / "folder" / "1.png").parent,
+        "other": image(tmp_path / "other" / "2.png").parent,
+        "empty": tmp_path / "empty",
+        "o": tmp_path / "o.png",
+    }
+    places["broken"].write_bytes(places["a"].read_bytes()[:60])
+    places["empty"].mkdir()
+    code, _, error = command(*(part.format(**places) for part in arguments))
+    assert code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_read_only_folder_is_refused(tmp_path, command, monkeypatch):
+    """Simulated, since a superuser may write anywhere."""
+    a = image(tmp_path / "a.png")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("fusionkit.files.tempfile.mkstemp", refuse)
+    code, _, error = command("fuse", a, a, "-o", tmp_path / "o.png", "--model", "maximum")
+    assert code == 2
+    assert "cannot write" in error
+    assert "Permission denied" in error
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_debug_shows_a_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["fusionkit", "--debug", "fuse", "x", "y", "-o", "z", "--model", "maximum"])
+    with pytest.raises(cli.FusionkitError):
+        cli.main()
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["doctor"], ["data", "list"], ["train", "--list"], ["--help"]])
+def test_plain_commands_print_something(arguments):
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) > 3
+
+
+def test_cost_as_json(command):
+    import json
+
+    code, out, _ = command("cost", "lightfusionnet", "--size", "64", "64", "--json")
+    assert code == 0
+    assert json.loads(out)["parameters"] == 4119

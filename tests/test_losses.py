@@ -1,0 +1,81 @@
+"""Loss terms: exact zeros, gradients, an outside oracle for SSIM."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import convolve
+from skimage.metrics import structural_similarity
+
+from fusionkit import FusionkitError, losses
+
+
+def pair(size=32, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(1, 1, size, size, generator=generator, dtype=dtype) for _ in range(2)]
+
+
+def test_all_terms_vanish_for_identical_images():
+    a, _ = pair()
+    values = losses.preset("lightfusionnet")(a, a, a)
+    assert all(abs(float(v)) < 1e-5 for v in values.values())
+
+
+def test_intensity_vanishes_for_the_maximum():
+    a, b = pair()
+    assert float(losses.intensity_max(torch.maximum(a, b), a, b)) == 0
+
+
+def test_total_is_the_weighted_sum():
+    a, b = pair()
+    values = losses.preset("lightfusionnet")((a + b) / 2, a, b)
+    expected = 20 * values["intensity_max"] + 100 * values["gradient_max"] + 50 * values["ssim_to_sources"]
+    torch.testing.assert_close(values["total"], expected)
+
+
+def test_weights_can_be_replaced_one_by_one():
+    assert losses.preset("lightfusionnet", {"gradient_max": 7.0}).weights == {
+        "intensity_max": 20.0,
+        "gradient_max": 7.0,
+        "ssim_to_sources": 50.0,
+    }
+
+
+def test_ssim_agrees_with_scikit_image_away_from_the_border():
+    """Borders differ (zeros there, reflection here), so the images are black near theirs."""
+    a, b = (torch.nn.functional.pad(x, [16] * 4) for x in pair(dtype=torch.float64))
+    fused = (a + b) / 2
+    ours = 1 - float(losses.ssim_to_sources(fused, a, b))
+    theirs = [
+        structural_similarity(
+            fused[0, 0].numpy(),
+            x[0, 0].numpy(),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1,
+            full=True,
+        )[1].mean()
+        for x in (a, b)
+    ]
+    assert ours == pytest.approx(np.mean(theirs), abs=1e-9)
+
+
+def test_sobel_agrees_with_scipy():
+    a, _ = pair(dtype=torch.float64)
+    x = np.outer([1, 2, 1], [-1, 0, 1])
+    expected = sum(abs(convolve(a[0, 0].numpy(), k, mode="constant")) for k in (x, x.T))
+    np.testing.assert_allclose(losses.sobel_magnitude(a)[0, 0].numpy(), expected, atol=1e-12)
+
+
+def test_gradients_are_right():
+    a, b = pair(14, dtype=torch.float64)
+    fused = (0.3 * a + 0.6 * b).requires_grad_()
+    loss = losses.preset("lightfusionnet")
+    assert torch.autograd.gradcheck(lambda x: loss(x, a, b)["total"], fused, atol=1e-4)
+
+
+def test_unknown_names_suggest_near_ones():
+    with pytest.raises(FusionkitError, match="did you mean lightfusionnet"):
+        losses.preset("lightfusionnett")
+    with pytest.raises(FusionkitError, match="did you mean gradient_max"):
+        losses.preset("lightfusionnet", {"gradient_mx": 1.0})
