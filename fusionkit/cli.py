@@ -90,7 +90,7 @@ def train(
 
 @app.command()
 def measure(
-    panels: Annotated[list[str] | None, typer.Argument(help="paper/panel; default: all that can be measured.")] = None,
+    panels: Annotated[list[str] | None, typer.Argument(help="paper/panel; default: everything.")] = None,
     method: Annotated[str | None, typer.Option(help="Measure this method instead of a panel's.")] = None,
     on: Annotated[str | None, typer.Option(help="dataset/split for --method.")] = None,
     force: Annotated[bool, typer.Option(help="Measure again even where nothing changed.")] = False,
@@ -104,9 +104,11 @@ def measure(
     if method and on:
         dataset, _, split = on.partition("/")
         jobs = [(method, dataset, split)]
-    else:
-        chosen = measuring.measurable_panels(panels or None)
+    elif panels:
+        chosen = measuring.measurable_panels(panels)
         jobs = [(m, p.dataset, p.split) for p in chosen for m in measuring.panel_methods(p)]
+    else:
+        jobs = measuring.standing_jobs()
     for name, dataset, split in dict.fromkeys(jobs):
         if not method and not present(dataset, split):
             continue

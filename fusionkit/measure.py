@@ -201,6 +201,19 @@ def measurable_panels(names: Iterable[str] | None = None) -> list[Panel]:
     return [p for p in panels if p.dataset and any(c.metric for c in p.columns.values())]
 
 
+def standing_jobs() -> list[tuple[str, str, str]]:
+    """Return what is measured by default, as (method, dataset, split) without repetitions.
+
+    That is every method of every panel, and every trained network on the test split of its training datasets.
+    """
+    jobs = [(m, p.dataset, p.split) for p in measurable_panels() for m in panel_methods(p)]
+    for model in MODELS:
+        for name, path in list_weights(model).items():
+            card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            jobs += [(f"{model}:{name}", item.partition("/")[0], "test") for item in card["recipe"]["data"]]
+    return list(dict.fromkeys(jobs))
+
+
 def _same_task(first: str, second: str) -> bool:
     if first == second:
         return True
