@@ -9,6 +9,7 @@ import torch
 
 from fusionkit import paths
 from fusionkit.data import status
+from fusionkit.provenance import code_version
 from fusionkit.weights import list_weights
 
 Finding = tuple[str, str, str]
@@ -20,6 +21,7 @@ def examine() -> list[Finding]:
 
 
 def _software() -> Iterator[Finding]:
+    yield "fusionkit", code_version(), ""
     for name in ("torch", "numpy", "scipy", "scikit-image", "papermill", "jupyterlab", "ipywidgets", "nbval"):
         try:
             yield name, version(name), ""

@@ -125,3 +125,14 @@ def test_bad_recipes_say_what_is_wrong(tmp_path):
     with pytest.raises(FusionkitError, match="not a number"):
         train(recipe(lr=1e30), tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_two_processes_train_one_model_under_torchrun(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT.format(changes={**TINY, "epochs": 2}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script), str(tmp_path)]
+    environment = {**os.environ, "FUSIONKIT_NO_PROGRESS": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
+    card = json.loads((tmp_path / "pet_mri.json").read_text())
+    assert card["processes"] == 2
+    assert card["steps"] == 2  # 8 pairs, 2 processes, batch 4: one step an epoch
