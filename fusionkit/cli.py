@@ -185,14 +185,16 @@ def doctor() -> None:
 
 
 @app.command()
-def report() -> None:
+def report(profile: Annotated[str, typer.Option(help="Whose executed notebooks to link.")] = "standard") -> None:
     """Write results/README.md, the README's coverage table, and the HTML report."""
     from fusionkit import paths
+    from fusionkit.profiles import as_profile
     from fusionkit.report import update_readme, write_html, write_results_readme
+    from fusionkit.reproduce import executed_dir
 
     write_results_readme()
     update_readme()
-    typer.echo(f"report: {write_html(paths.results_dir() / 'report')}")
+    typer.echo(f"report: {write_html(paths.results_dir() / 'report', executed_dir(as_profile(profile)))}")
 
 
 @data_app.command("list")

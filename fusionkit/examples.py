@@ -1,0 +1,94 @@
+"""Fused examples for figures: what a few pairs look like, and what a loss and the metrics say of them."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from fusionkit import losses, metrics
+from fusionkit.data import Pair
+from fusionkit.figures.panels import fuse_pairs
+from fusionkit.models import build_model
+from fusionkit.profiles import Profile, as_profile
+from fusionkit.weights import list_weights
+
+TRIVIAL = {"average": "average", "maximum": "maximum"}
+# The floor needs a gradient step on all pixels many times over: none for tests, few to look at.
+FLOOR_STEPS = {Profile.SMOKE: 0, Profile.STANDARD: 80, Profile.PAPER: 300}
+METRICS = ("EN", "SD", "SF", "AG", "MI", "CC")
+
+
+def fuse_examples(
+    pairs: Sequence[Pair], networks: Mapping[str, str], paper: str, profile: Profile | str
+) -> tuple[dict[str, list[Tensor]], str]:
+    """Fuse pairs by the trivial rules, by networks, and by optimising the pixels on a paper's loss.
+
+    Args:
+        pairs: Loaded pairs.
+        networks: Method id by column title; one whose weights are not here is left out.
+        paper: Whose loss the floor minimises.
+        profile: Name of a profile; it says how many steps the floor gets (none: no such column).
+
+    Returns:
+        Per title one fused luma (1, H, W) per pair, and a line on what is left out.
+    """
+    wanted = {**TRIVIAL, **networks}
+    fused = {title: fuse_pairs(pairs, [method])[method] for title, method in wanted.items() if _is_here(method)}
+    steps = FLOOR_STEPS[as_profile(profile)]
+    if steps:
+        oracle = build_model(f"oracle_{paper}", steps=steps)
+        fused[f"floor\n({steps} steps)"] = [oracle(pair.a[None], pair.b[None])[0] for pair in pairs]
+    notes = [f"{title}, of which no weights are here yet" for title in wanted if title not in fused]
+    notes += [] if steps else ["the floor, which the profile smoke does not compute"]
+    return fused, f"Left out: {'; '.join(notes)}." if notes else "Nothing is left out."
+
+
+@torch.inference_mode()
+def example_scores(pairs: Sequence[Pair], fused: Mapping[str, Sequence[Tensor]], paper: str) -> pd.DataFrame:
+    """Return the mean over pairs of a paper's loss and of some metrics (ordinary definitions).
+
+    Args:
+        pairs: The pairs.
+        fused: Fused luma (1, H, W) per pair, by title.
+        paper: Whose loss it is.
+
+    Returns:
+        One row per title: ``loss``, its terms, and one column per metric.
+    """
+    loss = losses.preset(paper)
+    rows = {}
+    for title, images in fused.items():
+        values = [_scores(pair, image, loss) for pair, image in zip(pairs, images, strict=True)]
+        rows[title.replace("\n", " ")] = pd.DataFrame(values).mean()
+    return pd.DataFrame(rows).T.rename_axis("method")
+
+
+def describe_scores(scores: pd.DataFrame) -> str:
+    """Return in words where each network stands between the better trivial rule and the floor of the loss.
+
+    Args:
+        scores: Result of :func:`example_scores`.
+    """
+    totals = scores["loss"]
+    rule = totals[list(TRIVIAL)].idxmin()
+    floors = [title for title in totals.index if title.startswith("floor")]
+    networks = [title for title in totals.index if title not in (*TRIVIAL, *floors)]
+    values = ", ".join(f"{title} {value:.1f}" for title, value in totals.items())
+    parts = [f"the paper's loss, mean of these pairs: {values}"]
+    for network in networks:
+        beaten = "below" if totals[network] < totals[rule] else "above"
+        parts.append(f"{network} is {beaten} the {rule}")
+    return "; ".join(parts) + "." if networks else "; ".join(parts) + "; no trained network is here yet."
+
+
+def _is_here(method: str) -> bool:
+    name, _, weights = method.partition(":")
+    return not weights or weights in list_weights(name)
+
+
+def _scores(pair: Pair, image: Tensor, loss: losses.FusionLoss) -> dict[str, float]:
+    a, b, fused = pair.a[None], pair.b[None], image[None].clamp(0, 1)
+    terms = {name: float(value) for name, value in loss(fused, a, b).items()}
+    measured = metrics.evaluate(fused, a, b, [name.lower() for name in METRICS], "cddfuse")
+    return {"loss": terms.pop("total"), **terms, **{name: float(measured[name.lower()]) for name in METRICS}}

@@ -1,0 +1,48 @@
+"""The last line of every notebook that rebuilds a table or a figure: where its numbers and pictures come from."""
+
+from collections.abc import Sequence
+
+from fusionkit.data import Pair
+from fusionkit.files import sha256
+from fusionkit.measure import Measurement, load_measurement, panel_methods
+from fusionkit.papers import Panel
+from fusionkit.provenance import code_version
+from fusionkit.tables import Table
+from fusionkit.weights import list_weights
+
+DIGITS = 12
+
+
+def table_provenance(*tables: Table) -> str:
+    """Return a line on the code that runs and one line per panel on the measurements behind it."""
+    lines = [f"{table.panel.paper}/{table.panel.id}: {_measurements(table.panel)}" for table in tables]
+    return "\n".join([f"fusionkit {code_version()}", *lines])
+
+
+def figure_provenance(pairs: Sequence[Pair], methods: Sequence[str] = ()) -> str:
+    """Return a line on the code that runs, the images and the weights.
+
+    Args:
+        pairs: The pairs shown.
+        methods: Method ids; those whose weights are not here are left out.
+    """
+    parts = [f"fusionkit {code_version()}", *(f"{pair.dataset}/{pair.split}/{pair.name}" for pair in pairs)]
+    for method in methods:
+        name, _, weights = method.partition(":")
+        if weights in list_weights(name):
+            parts.append(f"{method} {sha256(list_weights(name)[weights])[:DIGITS]}")
+    return " | ".join(parts)
+
+
+def _measurements(panel: Panel) -> str:
+    if not panel.dataset or not panel.split:
+        return "published values only"
+    found = [load_measurement(method, panel.dataset, panel.split) for method in panel_methods(panel)]
+    kept = [measurement for measurement in found if measurement]
+    data = dict.fromkeys(measurement.provenance["data"][:DIGITS] for measurement in kept)
+    text = ", ".join(_measurement(measurement) for measurement in kept) or "nothing measured yet"
+    return f"{panel.dataset}/{panel.split} {' and '.join(data)}: {text}"
+
+
+def _measurement(measurement: Measurement) -> str:
+    return f"{measurement.method} (key {measurement.provenance['key']}, code {measurement.provenance['code']})"

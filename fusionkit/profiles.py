@@ -1,0 +1,65 @@
+"""How much work a notebook does: the one parameter that all of them share."""
+
+from enum import StrEnum
+
+from fusionkit.data import Pair, get_dataset, list_datasets, load_pair, present
+from fusionkit.data.registry import split_names
+from fusionkit.errors import unknown
+
+
+class Profile(StrEnum):
+    """Three sizes of the same work.
+
+    ``smoke`` runs on tiny phantoms (tests), ``standard`` on the real data that is present with the committed
+    weights, ``paper`` on the papers' own data with weights trained by their protocols.
+    """
+
+    SMOKE = "smoke"
+    STANDARD = "standard"
+    PAPER = "paper"
+
+
+def as_profile(name: str) -> Profile:
+    """Return a profile by name.
+
+    Raises:
+        FusionkitError: No profile has this name.
+    """
+    if name not in list(Profile):
+        raise unknown("profile", name, list(Profile))
+    return Profile(name)
+
+
+def example_pairs(dataset: str, split: str, count: int, profile: Profile | str) -> tuple[list[Pair], str]:
+    """Return pairs to look at, spread evenly over a split, and a line that says what they are.
+
+    Phantoms of the same task stand in under the profile smoke and where the split is not (completely) here.
+
+    Args:
+        dataset: A dataset with files.
+        split: One of its splits.
+        count: Number of pairs, at least 1; a smaller split gives fewer.
+        profile: Name of a profile.
+
+    Raises:
+        FusionkitError: Unknown profile, dataset or split.
+    """
+    wanted, why = f"{dataset}/{split}", ""
+    if as_profile(profile) is Profile.SMOKE:
+        why = f", in place of {wanted}: the profile smoke looks at no real image"
+    elif not present(dataset, split):
+        why = f", in place of {wanted}, which is not here: `fusionkit data list` says how to get it"
+    if why:
+        dataset, split = phantom_of(dataset), "test"
+    names = split_names(dataset, split)
+    count = min(count, len(names))
+    chosen = [names[(2 * i + 1) * len(names) // (2 * count)] for i in range(count)]
+    kind = "drawn phantoms" if why else "real pairs"
+    note = f"{count} {kind} of {dataset}/{split} ({', '.join(name.rsplit('.', 1)[0] for name in chosen)}){why}."
+    return [load_pair(dataset, split, name) for name in chosen], note
+
+
+def phantom_of(dataset: str) -> str:
+    """Return the procedural dataset of the same task as a dataset."""
+    task = get_dataset(dataset).task
+    return next(name for name in list_datasets() if get_dataset(name).procedural and get_dataset(name).task == task)

@@ -1,0 +1,49 @@
+"""Cost columns: counted on the model of a row when a table is built; no trained weights are needed."""
+
+import json
+from functools import cache
+
+from fusionkit.cost import gmacs, parameters
+from fusionkit.models import MODELS, build_model
+from fusionkit.recipes import list_recipes, load_recipe
+from fusionkit.weights import list_weights, read_weights
+
+CONVENTIONS = {"gmacs": "macs", "gmacs_thop": "thop"}
+COUNTED = ("parameters_m", *CONVENTIONS)
+
+
+def cost_of(method: str, cost: str, size: tuple[int, int]) -> float | None:
+    """Return what a method costs, or None where its model or the options of its weights are not known.
+
+    Args:
+        method: Method id, ``<model>`` or ``<model>:<weights>``.
+        cost: One of ``COUNTED``.
+        size: Height and width in pixels.
+
+    Returns:
+        Parameters in 10^6, or operations for one pair in 10^9.
+    """
+    options = _options(method)
+    if options is None or cost not in COUNTED:
+        return None
+    return _counted(method.partition(":")[0], options, cost, size)
+
+
+def _options(method: str) -> str | None:
+    """Return a model's options as JSON: from the weights' header, else from the recipe of that name."""
+    name, _, weights = method.partition(":")
+    if name not in MODELS or not MODELS[name].trained:
+        return None
+    if not weights:
+        return "{}"
+    if weights in list_weights(name):
+        header, _ = read_weights(list_weights(name)[weights])
+        return header.get("options", "{}")
+    recipe = f"{name}/{weights.partition('-seed')[0]}"
+    return json.dumps(dict(load_recipe(recipe).options), sort_keys=True) if recipe in list_recipes() else None
+
+
+@cache
+def _counted(name: str, options: str, cost: str, size: tuple[int, int]) -> float:
+    model = build_model(name, **json.loads(options))
+    return parameters(model) / 1e6 if cost == "parameters_m" else gmacs(model, size, CONVENTIONS[cost])

@@ -1,0 +1,104 @@
+"""What reproduction notebooks call: example pairs, fused examples, lines of words."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+import torch
+
+from fusionkit import examples, navigation, pages, profiles
+from fusionkit.data import load_pair
+from fusionkit.errors import FusionkitError
+from fusionkit.examples import describe_scores, example_scores, fuse_examples
+from fusionkit.profiles import example_pairs, phantom_of
+from fusionkit.tables import build, comparison_frame, verdict_line
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return [load_pair("phantom_pet_mri", "test", name) for name in ("000", "003")]
+
+
+def test_smoke_looks_at_phantoms_of_the_same_task_and_says_so():
+    pairs, note = example_pairs("harvard_spect_mri", "test", 2, "smoke")
+    assert [pair.dataset for pair in pairs] == ["phantom_spect_mri"] * 2
+    assert "in place of harvard_spect_mri/test" in note
+    assert "smoke" in note
+    assert phantom_of("roadscene") == "phantom_ir_vis"
+
+
+def test_absent_data_falls_back_to_phantoms(monkeypatch):
+    monkeypatch.setattr(profiles, "present", lambda *_: False)
+    pairs, note = example_pairs("harvard_ct_mri", "test", 1, "standard")
+    assert pairs[0].dataset == "phantom_ct_mri"
+    assert "not here" in note
+
+
+def test_real_pairs_are_spread_over_the_split(real_data):
+    pairs, note = example_pairs("harvard_ct_mri", "test", 3, "standard")
+    assert [pair.name for pair in pairs] == ["14.png", "21.png", "28.png"]
+    assert "real pairs of harvard_ct_mri/test (14, 21, 28)" in note
+
+
+def test_more_examples_than_pairs_gives_each_pair_once():
+    pairs, _ = example_pairs("harvard_ct_mri", "test", 99, "smoke")
+    assert len({pair.name for pair in pairs}) == len(pairs) == 8
+
+
+def test_unknown_profile():
+    with pytest.raises(FusionkitError, match="smok"):
+        example_pairs("harvard_ct_mri", "test", 1, "smoky")
+
+
+def test_missing_weights_leave_a_column_out(pairs):
+    fused, note = fuse_examples(pairs, {"network": "lightfusionnet:nothing"}, "lightfusionnet", "smoke")
+    assert list(fused) == ["average", "maximum"]
+    assert "network, of which no weights are here yet" in note
+    assert "floor" in note
+    assert "no trained network" in describe_scores(example_scores(pairs, fused, "lightfusionnet"))
+
+
+def test_the_floor_has_the_lowest_loss(pairs, monkeypatch):
+    monkeypatch.setitem(examples.FLOOR_STEPS, profiles.Profile.STANDARD, 70)
+    part = dataclasses.replace(pairs[0], a=pairs[0].a[:, 96:160, 96:160], b=pairs[0].b[:, 96:160, 96:160])
+    fused, note = fuse_examples([part], {}, "lightfusionnet", "standard")
+    assert note == "Nothing is left out."
+    scores = example_scores([part], fused, "lightfusionnet")
+    assert scores["loss"].idxmin() == "floor (70 steps)"
+    weighted = 20 * scores["intensity_max"] + 100 * scores["gradient_max"] + 50 * scores["ssim_to_sources"]
+    torch.testing.assert_close(torch.tensor(weighted.values), torch.tensor(scores["loss"].values))
+
+
+def test_words_say_which_side_of_the_better_rule_a_network_is_on():
+    scores = pd.DataFrame({"loss": [39.0, 17.6, 16.0, 21.3, 14.5]})
+    scores.index = ["average", "maximum", "good", "poor", "floor (9 steps)"]
+    text = describe_scores(scores)
+    assert "good is below the maximum" in text
+    assert "poor is above the maximum" in text
+    assert "floor (9 steps) is" not in text
+
+
+def test_comparison_frame_has_numbers_only_for_quality_columns():
+    frame = comparison_frame(build("lightfusionnet/table1a"))
+    assert set(frame["column"]) == {"EN", "SD", "SF", "AG", "MI", "SCD", "CC"}
+    assert "CMTFusion" in set(frame["method"])
+    assert frame.query("method == 'U2Fusion' and column == 'EN'")["published"].item() == 4.49
+    assert frame.query("method == 'maximum'")["published"].isna().all()
+
+
+def test_lines_of_words():
+    table = build("lightfusionnet/table1a")
+    assert "not measured" in verdict_line([table, table])
+    assert "harvard_pet_mri/test" in pages.table_provenance(table)
+    assert pages.table_provenance(build("fusionmamba/table1")).startswith("fusionkit ")
+    pair = load_pair("phantom_ct_mri", "test", "001")
+    assert "phantom_ct_mri/test/001" in pages.figure_provenance([pair], ["average", "lightfusionnet:nothing"])
+
+
+def test_contents_lead_to_notebooks_that_exist(tmp_path, monkeypatch):
+    monkeypatch.setattr(navigation.paths, "notebooks_dir", lambda: tmp_path)
+    name = navigation.stops()[1].notebook
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text("{}")
+    assert navigation.contents_markdown().count("](") == 1
+    assert name in navigation.contents_markdown()
