@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fusionkit import losses, metrics
+from fusionkit.audits.background import black
 from fusionkit.data import Pair
 from fusionkit.figures.panels import fuse_pairs
 from fusionkit.models import build_model
@@ -54,7 +55,8 @@ def example_scores(pairs: Sequence[Pair], fused: Mapping[str, Sequence[Tensor]],
         paper: Whose loss it is.
 
     Returns:
-        One row per title: ``loss``, its terms, and one column per metric.
+        One row per title: ``loss``, its terms, ``black`` (mean grey level, 0 to 255, where both sources are
+        black), and one column per metric.
     """
     loss = losses.preset(paper)
     rows = {}
@@ -91,4 +93,10 @@ def _scores(pair: Pair, image: Tensor, loss: losses.FusionLoss) -> dict[str, flo
     a, b, fused = pair.a[None], pair.b[None], image[None].clamp(0, 1)
     terms = {name: float(value) for name, value in loss(fused, a, b).items()}
     measured = metrics.evaluate(fused, a, b, [name.lower() for name in METRICS], "cddfuse")
-    return {"loss": terms.pop("total"), **terms, **{name: float(measured[name.lower()]) for name in METRICS}}
+    level = float(255 * image[black(pair)].mean())
+    return {
+        "loss": terms.pop("total"),
+        **terms,
+        "black": level,
+        **{name: float(measured[name.lower()]) for name in METRICS},
+    }

@@ -1,33 +1,16 @@
-"""The order of all notebooks, derived from the index of artefacts, and the links that lead through them."""
+"""Links that lead through all notebooks: previous, start, next."""
 
 import posixpath
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from fusionkit import paths
-from fusionkit.notebooks import read, write
-from fusionkit.papers import Artefact, artefacts
+from fusionkit.notebooks import read, strip, write
+from fusionkit.route import START, Stop, stops
 
-START = "00_start_here.ipynb"
 TAG = "navigation"
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A notebook on the way: its path below ``notebooks/`` and the text of links to it."""
-
-    notebook: str
-    title: str
-
-
-def stops() -> list[Stop]:
-    """Return all notebooks in reading order: start, artefacts that are done, audits, walkthroughs."""
-    done = [Stop(item.notebook, _name(item)) for item in artefacts() if item.status == "done"]
-    return [Stop(START, "Start"), *done, *_on_disk("audits"), *_on_disk("walkthroughs")]
 
 
 def write_navigation() -> list[Path]:
@@ -43,29 +26,12 @@ def write_navigation() -> list[Path]:
     return changed
 
 
-def _name(item: Artefact) -> str:
-    kind, number = re.fullmatch(r"([a-z]+)(\d+)", item.id).groups()
-    return f"{item.paper}, {kind} {number}"
-
-
-def contents_markdown() -> str:
-    """Return the list of all notebooks that are here, in reading order, with links as seen from the start."""
-    present = [stop for stop in stops()[1:] if (paths.notebooks_dir() / stop.notebook).is_file()]
-    sections: dict[str, list[str]] = {}
-    for stop in present:
-        sections.setdefault(posixpath.dirname(stop.notebook), []).append(f"[{stop.title}]({stop.notebook})")
-    return "\n\n".join(f"**{name}**: {', '.join(links)}" for name, links in sections.items()) + "\n"
-
-
-def _on_disk(section: str) -> list[Stop]:
-    found = sorted((paths.notebooks_dir() / section).glob("*.ipynb"))
-    return [Stop(f"{section}/{path.name}", _title(path)) for path in found]
-
-
-def _title(notebook: Path) -> str:
-    """Return the first heading of a notebook."""
-    lines = (line for cell in read(notebook).cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
-    return next((line.lstrip("# ") for line in lines if line.startswith("# ")), notebook.stem)
+def main() -> None:
+    """Bring all notebooks into the form that is committed, and name those that changed."""
+    files = [paths.notebooks_dir() / stop.notebook for stop in stops()]
+    stripped = [path for path in files if path.is_file() and strip(path)]
+    for path in sorted({*stripped, *write_navigation()}):
+        print(path.relative_to(paths.root()))
 
 
 def _links(stop: Stop, before: Stop | None, after: Stop | None) -> str:
@@ -95,3 +61,7 @@ def _cell(links: str, place: str) -> NotebookNode:
 
 def _is_navigation(cell: NotebookNode) -> bool:
     return TAG in cell.metadata.get("tags", ())
+
+
+if __name__ == "__main__":
+    main()

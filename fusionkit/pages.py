@@ -1,12 +1,15 @@
-"""The last line of every notebook that rebuilds a table or a figure: where its numbers and pictures come from."""
+"""What notebooks print beside tables and figures: where numbers and pictures come from, and links."""
 
+import posixpath
 from collections.abc import Sequence
 
+from fusionkit import paths
 from fusionkit.data import Pair
 from fusionkit.files import sha256
 from fusionkit.measure import Measurement, load_measurement, panel_methods
 from fusionkit.papers import Panel
 from fusionkit.provenance import code_version
+from fusionkit.route import stops
 from fusionkit.tables import Table
 from fusionkit.weights import list_weights
 
@@ -32,6 +35,16 @@ def figure_provenance(pairs: Sequence[Pair], methods: Sequence[str] = ()) -> str
         if weights in list_weights(name):
             parts.append(f"{method} {sha256(list_weights(name)[weights])[:DIGITS]}")
     return " | ".join(parts)
+
+
+def contents_markdown() -> str:
+    """Return all notebooks that are here, in reading order, one paragraph per folder, with links from the start."""
+    sections: dict[str, list[str]] = {}
+    for stop in stops()[1:]:
+        if (paths.notebooks_dir() / stop.notebook).is_file():
+            link = f"- [{stop.title}]({stop.notebook})"
+            sections.setdefault(posixpath.dirname(stop.notebook), []).append(link)
+    return "\n\n".join(f"**{name}**\n\n" + "\n".join(links) for name, links in sections.items()) + "\n"
 
 
 def _measurements(panel: Panel) -> str:

@@ -8,21 +8,24 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from nbformat import NotebookNode
 from tabulate import tabulate
 
-from fusionkit import data, notebooks, paths, stamps
+from fusionkit import paths, stamps
+from fusionkit.data import present
 from fusionkit.errors import FusionkitError, unknown
 from fusionkit.files import write_json, write_text
-from fusionkit.navigation import stops
 from fusionkit.papers import artefacts, load_paper
 from fusionkit.profiles import Profile, as_profile
+from fusionkit.route import stops
 
 VERDICT = "verdict"
+LAST_LINES = 12
 NOTE_LENGTH = 90
 
 
@@ -126,14 +129,16 @@ def _needs(step: Step) -> list[str]:
 
 
 def _run_notebook(step: Step) -> str:
+    from fusionkit import notebooks  # slow to import, and the rules do without
+
     source = paths.notebooks_dir() / step.notebook
     notebooks.run(source, step.target, {"PROFILE": str(step.profile)})
     return _verdict(notebooks.read(step.target))
 
 
-def _verdict(executed: NotebookNode) -> str:
+def _verdict(executed: Mapping[str, Any]) -> str:
     """Return the last line that the cell tagged ``verdict`` printed, or nothing."""
-    tagged = (cell for cell in executed.cells if VERDICT in cell.metadata.get("tags", ()))
+    tagged = (cell for cell in executed["cells"] if VERDICT in cell["metadata"].get("tags", ()))
     texts = [output.get("text", "") for cell in tagged for output in cell.get("outputs", ())]
     return ("".join(texts).strip().splitlines() or [""])[-1]
 
@@ -144,7 +149,7 @@ def _run_command(step: Step) -> str:
     command += ["--profile", str(step.profile)] if step.name == "report" else []
     done = subprocess.run(command, cwd=paths.root(), capture_output=True, text=True)
     if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()[-notebooks.LAST_LINES :]
+        lines = (done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:]
         raise FusionkitError(f"fusionkit {step.name} ended with status {done.returncode}:\n" + "\n".join(lines))
     write_text(step.target, done.stdout)
     return (done.stdout.strip().splitlines() or [""])[-1]
@@ -179,7 +184,7 @@ def _missing_data() -> list[str]:
     done = {(item.paper, panel) for item in artefacts() if item.status == "done" for panel in item.panels}
     panels = [panel for paper, panel in done for panel in load_paper(paper).panels if (paper, panel.id) in done]
     wanted = {(panel.dataset, panel.split) for panel in panels if panel.dataset and panel.split}
-    return sorted(f"{dataset}/{split}" for dataset, split in wanted if not data.present(dataset, split))
+    return sorted(f"{dataset}/{split}" for dataset, split in wanted if not present(dataset, split))
 
 
 def _relative(path: Path) -> str:

@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 
 from fusionkit import paths
+from fusionkit.errors import FusionkitError
 from fusionkit.files import sha256, write_json, write_text
-from fusionkit.notebooks import read
+from fusionkit.route import cells
 
 RESULTS = ("weights", "measured")
 
@@ -52,9 +53,11 @@ def write_stamps(notebooks: Iterable[str]) -> None:
 
 
 def needed_by_notebook(notebook: str) -> list[str]:
-    """Return the stamps on which a notebook depends."""
-    cells = read(paths.notebooks_dir() / notebook).cells
-    imported = set().union(*(_imports(cell.source) for cell in cells if cell.cell_type == "code"))
+    """Return the stamps on which a notebook depends; a damaged one depends on itself only."""
+    try:
+        imported = set().union(*(_imports(source) for kind, source in cells(notebook) if kind == "code"))
+    except (FusionkitError, SyntaxError):  # running it will say so
+        return [f"notebooks/{notebook}"]
     return [f"notebooks/{notebook}", *needed_by_code(imported)]
 
 

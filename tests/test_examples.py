@@ -6,12 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from fusionkit import examples, navigation, pages, profiles
+from fusionkit import examples, pages, profiles
 from fusionkit.data import load_pair
 from fusionkit.errors import FusionkitError
 from fusionkit.examples import describe_scores, example_scores, fuse_examples
+from fusionkit.figures.bubble import own_bubble
+from fusionkit.figures.comparison import comparison_data
+from fusionkit.measure import load_measurement
+from fusionkit.papers import get_panel
 from fusionkit.profiles import example_pairs, phantom_of
-from fusionkit.tables import build, comparison_frame, verdict_line
+from fusionkit.tables import build, column_ranges, readings_frame, verdict_line
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +82,20 @@ def test_words_say_which_side_of_the_better_rule_a_network_is_on():
     assert "floor (9 steps) is" not in text
 
 
-def test_comparison_frame_has_numbers_only_for_quality_columns():
-    frame = comparison_frame(build("lightfusionnet/table1a"))
-    assert set(frame["column"]) == {"EN", "SD", "SF", "AG", "MI", "SCD", "CC"}
+def test_compared_numbers_are_those_of_quality_columns():
+    frame = comparison_data(build("lightfusionnet/table1a", measured()))
+    assert set(frame["column"]) == {"SF", "AG", "SCD", "CC"}
     assert "CMTFusion" in set(frame["method"])
-    assert frame.query("method == 'U2Fusion' and column == 'EN'")["published"].item() == 4.49
-    assert frame.query("method == 'maximum'")["published"].isna().all()
+    assert frame.query("method == 'U2Fusion' and column == 'SF'")["published"].item() == 5.28
+    assert frame.query("method == 'LightFusionNet' and column == 'SF'")["measured"].item() == 7.5
+
+
+def test_second_readings_keep_a_line_of_their_own():
+    values = measured()["lightfusionnet:pet_mri"]
+    frame = comparison_data(build("lightfusionnet/table5", {"lightfusionnet:pet_mri-v20_50_50": values}))
+    label = "SSIM 20, Gradient 50, Intensity 50"
+    assert {label, f"{label} (relabelled)"} < set(frame["method"])
+    assert frame["measured"].notna().sum() == 4
 
 
 def test_lines_of_words():
@@ -96,9 +108,41 @@ def test_lines_of_words():
 
 
 def test_contents_lead_to_notebooks_that_exist(tmp_path, monkeypatch):
-    monkeypatch.setattr(navigation.paths, "notebooks_dir", lambda: tmp_path)
-    name = navigation.stops()[1].notebook
+    monkeypatch.setattr(pages.paths, "notebooks_dir", lambda: tmp_path)
+    name = pages.stops()[1].notebook
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text("{}")
-    assert navigation.contents_markdown().count("](") == 1
-    assert name in navigation.contents_markdown()
+    assert pages.contents_markdown().count("](") == 1
+    assert name in pages.contents_markdown()
+
+
+def test_columns_under_two_readings_stand_side_by_side():
+    tables = [build(f"lightfusionnet/{panel}", measured()) for panel in ("table1a", "table2b")]
+    frame = readings_frame(tables).set_index(["table", "column"])
+    assert len(frame) == 6
+    assert frame.loc[("table1a", "SF"), "measured as printed"] == 7.5
+    assert frame.loc[("table1a", "SF"), "measured otherwise"] == 27.0
+    assert frame.loc[("table2b", "SCD"), "measured as printed"] == 1.2
+    assert frame.loc[("table2b", "SCD"), "which is"] == "2 x cc, cddfuse"
+
+
+def test_column_ranges_cover_all_rows():
+    ranges = column_ranges([build("lightfusionnet/table1a", measured())], "CC").iloc[0]
+    assert ranges["printed, lowest"] == 0.59
+    assert ranges["printed, highest"] == 0.65
+    assert ranges["measured, lowest"] == ranges["measured, highest"] == 0.6
+
+
+def measured():
+    values = {"sf@cddfuse-uint8": 7.5, "sf@cddfuse": 27.0, "ag@cddfuse-uint8": 2.5, "ag@cddfuse": 7.0}
+    values |= {"cc@cddfuse": 0.6, "scd@cddfuse": 1.7}
+    return {"lightfusionnet:pet_mri": pd.DataFrame(values, index=["1", "2"])}
+
+
+def test_own_bubble_is_empty_without_a_measurement():
+    panel = get_panel("lightfusionnet/table1a")
+    assert own_bubble("lightfusionnet:nothing", panel, "x").empty
+    if load_measurement("lightfusionnet:pet_mri", "harvard_pet_mri", "test"):
+        row = own_bubble("lightfusionnet:pet_mri", panel, "x").iloc[0]
+        assert row["parameters_m"] == 0.004119
+        assert row["seconds"] > 0

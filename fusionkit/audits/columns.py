@@ -1,9 +1,12 @@
 """The quality columns of a printed panel as functions of measured values."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from fusionkit.measure import load_measurement
 from fusionkit.papers import Panel
+from fusionkit.provenance import code_version
 from fusionkit.tables.cells import printed_decimals, printed_number
 from fusionkit.weights import list_weights
 
@@ -65,3 +68,19 @@ def printed_column(panel: Panel, label: str) -> pd.Series:
 def rounding(panel: Panel, label: str) -> float:
     """Return half a unit of the last decimal that a column is printed with."""
     return 0.5 * 10.0 ** -max(printed_decimals(str(text)) for text in panel.published[label])
+
+
+def provenance_line(jobs: Iterable[tuple[str, str]]) -> str:
+    """Return the code version, and key and images of each measurement on record.
+
+    Args:
+        jobs: Method id and dataset; those without a measurement on the test split are left out.
+    """
+    lines = [f"fusionkit {code_version()}"]
+    for method, dataset in jobs:
+        found = load_measurement(method, dataset, "test")
+        if found:
+            lines.append(
+                f"{method} on {dataset}/test: key {found.provenance['key']}, data {found.provenance['data'][:12]}"
+            )
+    return "\n".join(lines)

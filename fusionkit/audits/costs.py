@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ def variant_costs() -> pd.DataFrame:
             run = f"lightfusionnet/{str(row.method).partition(':')[2]}"
             options = json.dumps(dict(load_recipe(run).options), sort_keys=True)
             if options not in {entry["options"] for entry in rows}:
-                counted = _count(json.loads(options))
+                counted = _count(options)
                 verdicts = {
                     "parameters fit": judge(params[label], 3, counted["parameters"] / 1e6),
                     "thop fits": judge(counts[label], 2, counted["thop"]),
@@ -148,6 +149,7 @@ def _impossible(study: pd.DataFrame) -> list[str]:
     return [f"{row.study} = {row.setting:g}" for row in study[~study["possible"]].itertuples()]
 
 
-def _count(options: dict[str, object]) -> dict[str, float]:
-    model = build_model("lightfusionnet", **options)
+@cache
+def _count(options: str) -> dict[str, float]:
+    model = build_model("lightfusionnet", **json.loads(options))
     return {"parameters": parameters(model), **{name: gmacs(model, SIZE, name) for name in COUNTS}}

@@ -5,18 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
-from matplotlib.figure import Figure
 from scipy import stats
 
-from fusionkit.audits.columns import OURS, RUNS, measured_columns, network_values, printed_column, rounding, seeds_of
-from fusionkit.data import Pair, get_dataset, load_pair, present
-from fusionkit.data.colour import ycbcr_to_rgb
+from fusionkit.audits.columns import (
+    NETWORK,
+    OURS,
+    RUNS,
+    measured_columns,
+    network_values,
+    printed_column,
+    provenance_line,
+    rounding,
+    seeds_of,
+)
+from fusionkit.data import get_dataset, present
 from fusionkit.data.leakage import overlap
 from fusionkit.data.registry import split_names, split_table
-from fusionkit.errors import FusionkitError
-from fusionkit.figures.overlap import OverlapRow, overlap_gallery, overlap_rows
-from fusionkit.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, RED, new_figure, styled
 from fusionkit.papers import get_panel
 from fusionkit.profiles import Profile, as_profile
 from fusionkit.tables.cells import judge
@@ -29,7 +33,6 @@ GROUPS = {
     "listed": "in training, says the committed list",
     "no": "unseen",
 }
-COLOURS = {"all": INK, "pair": RED, "functional_only": ORANGE, "structural_only": ORANGE, "listed": RED, "no": GREEN}
 AUDITED = ("harvard_ct_mri", "harvard_spect_mri")
 SMALL_PERCENT = 5.0
 
@@ -79,20 +82,23 @@ def find_overlap(dataset: str, profile: str) -> Overlap:
 def overlap_of_lists(dataset: str) -> pd.DataFrame:
     """Say from the committed lists alone which test pairs are in training.
 
-    Equal identities prove an equal image. Another export of one slice has another identity; that such pairs are in
-    training rests on the list of unseen pairs (none unseen where a leak-free training list exists without one).
+    Another export of a slice is another image to a hash, so the lists cannot say which side of a pair is in training.
+    They do say which pairs are unseen (none where a leak-free training list exists without a list of unseen pairs),
+    and how many images are equal, pixel for pixel.
+
+    Returns:
+        As ``fusionkit.data.leakage.overlap``, with ``<modality>_equal`` in place of the nearest images and the
+        verdicts ``listed`` and ``no``.
     """
     entry = get_dataset(dataset)
-    first, second = entry.modalities
     test, train = split_table(dataset, "test"), split_table(dataset, "train")
-    unseen = set(split_names(dataset, "test_unseen")) if "test_unseen" in entry.splits else set()
     if "train_leakfree" not in entry.splits:
         unseen = set(test["name"])
-    equal = test[second].isin(set(train[second]))
-    kind = "functional_only" if "test_unseen" in entry.splits else "listed"
-    verdict = np.where(test["name"].isin(unseen), "no", np.where(equal, "pair", kind))
-    same = {f"{m}_equal": test[m].isin(set(train[m])) for m in (first, second)}
-    return pd.DataFrame({"name": test["name"], **same, "verdict": verdict})
+    else:
+        unseen = set(split_names(dataset, "test_unseen")) if "test_unseen" in entry.splits else set()
+    equal = {f"{m}_equal": test[m].isin(set(train[m])) for m in entry.modalities}
+    verdict = np.where(test["name"].isin(unseen), "no", "listed")
+    return pd.DataFrame({"name": test["name"], **equal, "verdict": verdict})
 
 
 def overlap_counts(found: Sequence[Overlap]) -> pd.DataFrame:
@@ -105,33 +111,6 @@ def overlap_counts(found: Sequence[Overlap]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("dataset")
 
 
-def gallery(found: Overlap) -> Figure:
-    """Show test images beside their nearest training images: one or two of each group; else a planted example."""
-    if not found.compared:
-        return overlap_gallery(planted_rows(), title="Phantoms with a planted copy: how a new export looks")
-    each = 2 if len(found.groups) == 1 else 1
-    names = [name for group in found.groups.values() for name in group[len(group) // 2 :][:each]]
-    words = ", ".join(f"{len(group)} {GROUPS[key]}" for key, group in found.groups.items())
-    rows = overlap_rows(found.dataset, found.table, names)
-    return overlap_gallery(rows, title=f"{RUNS[found.dataset][0]}: {words}")
-
-
-def planted_rows() -> list[OverlapRow]:
-    """Return a phantom pair beside a new export of itself (rounded, a little darker) and beside another phantom."""
-    test, other = (load_pair("phantom_pet_mri", "train", name) for name in split_names("phantom_pet_mri", "train")[:2])
-    rows = []
-    for words, source in (("new export", test), ("another", other)):
-        for modality, mine, its in (("PET", _colour(test), _colour(source)), ("MRI", test.b, source.b)):
-            export = torch.round(its * 250) / 255 if source is test else its
-            r = float(np.corrcoef(mine.mean(0).flatten(), export.mean(0).flatten())[0, 1])
-            rows.append(OverlapRow(modality, f"phantom {test.name}", f"{words} {source.name}", mine, export, r))
-    return rows
-
-
-def _colour(pair: Pair) -> torch.Tensor:
-    return ycbcr_to_rgb(pair.a, pair.chroma)
-
-
 def leak_effects(found: Overlap, measured: Mapping[str, pd.DataFrame] | None = None) -> pd.DataFrame:
     """Compare the network trained with the test slices to the one trained without them, per group of test pairs.
 
@@ -140,10 +119,11 @@ def leak_effects(found: Overlap, measured: Mapping[str, pd.DataFrame] | None = N
         measured: Per-image values by run (``ct_mri``, ``ct_mri-leakfree``, seeds); None takes those on record.
 
     Returns:
-        Per ``group`` (``all`` first) and ``column``: means ``with_leak`` and ``leak_free``, ``difference`` with its
-        95 % interval ``low`` and ``high`` from a bootstrap over pairs, the same in ``percent`` (``percent_low``,
-        ``percent_high``) of the leak-free mean, ``pairs``, and ``seeds_percent``, the largest change of the mean
-        between seeds of one training set. Empty where one of the two networks is not measured.
+        Per ``group`` (``all`` first, then the others if there are several) and ``column``: means ``with_leak`` and
+        ``leak_free``, ``difference`` with its 95 % interval ``low`` and ``high`` from a bootstrap over pairs, the same
+        in ``percent`` (``percent_low``, ``percent_high``) of the leak-free mean, ``pairs``, and ``seeds_percent``, the
+        largest change of the mean between seeds of one training set. Empty where one of the two networks is not
+        measured.
     """
     _, run, panel_name = RUNS[found.dataset]
     panel = get_panel(panel_name)
@@ -152,7 +132,7 @@ def leak_effects(found: Overlap, measured: Mapping[str, pd.DataFrame] | None = N
         return pd.DataFrame()
     tables = {name: measured_columns(panel, frame) for name, frame in values.items()}
     with_leak, leak_free = tables.pop(run), tables.pop(f"{run}-leakfree")
-    groups = {"all": with_leak.index.tolist()} | found.groups
+    groups = {"all": with_leak.index.tolist()} | (found.groups if len(found.groups) > 1 else {})
     rows = [
         {"group": group, "column": column}
         | _effect(with_leak.loc[names, column], leak_free.loc[names, column])
@@ -222,12 +202,12 @@ def leak_verdict(found: Overlap, measured: Mapping[str, pd.DataFrame] | None = N
     effects = leak_effects(found, measured)
     if effects.empty:
         return f"{share}. The network with the leak or the one without is not measured yet, so no effect is known."
-    whole = effects[(effects["group"] == "all") & (effects["column"] != "loss")]
+    changes = verdict_changes(found.dataset, measured)
+    whole = effects[(effects["group"] == "all") & effects["column"].isin(changes.index)]
     sure = whole[(whole["low"] > 0) | (whole["high"] < 0)]
     largest = whole.loc[whole["percent"].abs().idxmax()]
     seeds = largest["seeds_percent"]
     beside = f"; another seed alone moves it by up to {seeds:.1f} %" if np.isfinite(seeds) else ""
-    changes = verdict_changes(found.dataset, measured)
     moved = int((changes["verdict"] != changes["verdict without"]).sum())
     size = "small" if abs(largest["percent"]) < SMALL_PERCENT else "not small"
     lines = [
@@ -242,44 +222,12 @@ def leak_verdict(found: Overlap, measured: Mapping[str, pd.DataFrame] | None = N
 def _excess_words(more: pd.DataFrame) -> list[str]:
     if more.empty:
         return []
-    sure = more[(more["low"] > 0) | (more["high"] < 0)]
-    names = ", ".join(sure.index) or "no column"
-    return [f"Leaked pairs gain more than unseen ones, beyond chance, in: {names} ({len(sure)} of {len(more)})."]
-
-
-@styled
-def leak_chart(effects: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the change by the leak in percent, per column and group of pairs; grey: change between seeds.
-
-    Args:
-        effects: Result of :func:`leak_effects` by title; empty ones are left out.
-
-    Raises:
-        FusionkitError: All are empty.
-    """
-    shown = {title: table for title, table in effects.items() if not table.empty}
-    if not shown:
-        raise FusionkitError("leak chart: no pair of networks is measured; train ct_mri and ct_mri-leakfree first")
-    columns = list(dict.fromkeys(c for table in shown.values() for c in table["column"]))
-    figure = new_figure(5.4 * len(shown), 0.42 * len(columns) + 1.4)
-    row = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    for axes, (title, table) in zip(row, shown.items(), strict=True):
-        groups = list(table["group"].unique())
-        for k, group in enumerate(groups):
-            part = table[table["group"] == group]
-            y = np.array([columns.index(c) for c in part["column"]]) + (k - (len(groups) - 1) / 2) * 0.17
-            words = GROUPS.get(group, "all pairs")
-            axes.hlines(y, part["percent_low"], part["percent_high"], color=COLOURS[group], lw=1.6)
-            axes.scatter(part["percent"], y, s=18, color=COLOURS[group], label=f"{words} ({part['pairs'].iloc[0]})")
-        whole = table[table["group"] == "all"].dropna(subset=["seeds_percent"])
-        at = [columns.index(c) for c in whole["column"]]
-        axes.barh(at, 2 * whole["seeds_percent"], left=-whole["seeds_percent"], height=0.8, color=FAINT, zorder=0)
-        axes.axvline(0, color=BLUE, lw=0.8)
-        axes.set(title=title, xlabel="change by the leak, % of the leak-free mean")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
-    row[0].set_yticks(range(len(columns)), columns)
-    row[0].invert_yaxis()
-    return figure
+    above, below = (", ".join(more.index[mask]) or "no column" for mask in (more["low"] > 0, more["high"] < 0))
+    size = more["percent"].drop("loss", errors="ignore").abs().max()
+    return [
+        f"Set against unseen pairs, the change on leaked pairs is higher in {above} and lower in {below}, by up to "
+        f"{size:.1f} % of a column."
+    ]
 
 
 def _recorded(run: str, dataset: str) -> dict[str, pd.DataFrame]:
@@ -314,10 +262,11 @@ def _seed_change(column: str, names: list[str], base: pd.DataFrame, seeds: Mappi
 def nearest_of(found: Overlap) -> pd.DataFrame:
     """Return the range of correlation and mean difference to the nearest training image, per group and modality.
 
-    Empty where no pixels were compared.
+    Where no pixels were compared it is the number of images that are equal, pixel for pixel, by the lists.
     """
     if not found.compared:
-        return pd.DataFrame()
+        equal = {m: int(found.table[f"{m}_equal"].sum()) for m in get_dataset(found.dataset).modalities}
+        return pd.DataFrame({"equal, pixel for pixel": equal}).rename_axis("modality")
     rows = []
     for key, part in found.table.groupby("verdict", sort=False):
         for modality in get_dataset(found.dataset).modalities:
@@ -325,3 +274,14 @@ def nearest_of(found: Overlap) -> pd.DataFrame:
             rows.append((GROUPS[key], modality, len(part), corr.min(), corr.max(), apart.min(), apart.max()))
     names = ["group", "modality", "pairs", "lowest r", "highest r", "least difference", "largest difference"]
     return pd.DataFrame(rows, columns=names)
+
+
+def provenance() -> str:
+    """Return the last line of the notebook: code and measurements behind it."""
+    runs = [
+        (f"{NETWORK}:{name}", d)
+        for d in AUDITED
+        for run in [RUNS[d][1]]
+        for name in (run, f"{run}-leakfree", *seeds_of(run))
+    ]
+    return provenance_line(runs)

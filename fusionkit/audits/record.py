@@ -29,6 +29,7 @@ SAME = {
     "table5": "SSIM 20, Gradient 50, Intensity 100",
 }
 SIGMAS = tuple(np.round(np.arange(0, 4.01, 0.25), 2))
+SHOWN = (0.0, 0.5, 1.0, 2.0, 4.0)
 CONVENTIONS = {"right": "cddfuse", "wrapped": "cddfuse-uint8"}
 
 
@@ -172,18 +173,20 @@ def monotone(curve: pd.DataFrame) -> pd.DataFrame:
 def wrap_verdict(curve: pd.DataFrame, what: str) -> str:
     """Say in words whether the wrapped measures follow sharpness on one image."""
     table = monotone(curve)
-    good, bad = (table.index[table["falls with every step"] == k] for k in (True, False))
-    words = f"On {what}, {', '.join(good) or 'no measure'} fall with every step of blur"
-    if not len(bad):
-        return f"{words}; so do all others."
-    worst = table.loc[bad, "peak above the sharp image, %"].idxmax()
-    peak = table.loc[worst]
-    return (
-        f"{words}; {', '.join(bad)} do not. {worst} is highest not for the sharp image but at a blur of "
-        f"{peak['peak at sigma']:g} pixels, {peak['peak above the sharp image, %']:.0f} % above it."
-        if peak["peak at sigma"] > 0
-        else f"{words}; {', '.join(bad)} do not, although the sharp image has their highest value."
-    )
+    good, bad = (list(table.index[table["falls with every step"] == k]) for k in (True, False))
+    at = float(min(curve.index, key=lambda sigma: abs(sigma - 2)))
+    sharp, blurry = curve.iloc[0], curve.loc[at]
+    change = {name: 100 * (blurry[name] / sharp[name] - 1) for name in curve}
+    lines = [
+        f"On {what}, {', '.join(good) or 'no measure'} fall with every step of blur"
+        + (f"; {', '.join(bad)} do not." if len(bad) else "."),
+        f"From the sharp image to a blur of {at:g} pixels the right SF changes by {change['SF right']:+.0f} %, the "
+        f"wrapped one by {change['SF wrapped']:+.0f} %, the right AG by {change['AG right']:+.0f} %, the wrapped one "
+        f"by {change['AG wrapped']:+.0f} %.",
+    ]
+    higher = [name for name in bad if table.at[name, "peak at sigma"] > 0]
+    lines += [f"A blurred image has the highest {name}, not the sharp one." for name in higher]
+    return " ".join(lines)
 
 
 @styled
@@ -206,11 +209,7 @@ def blur_figure(pair: Pair, curve: pd.DataFrame, title: str = "") -> Figure:
         axes.set(title=name, xlabel="blur, sigma in pixels", ylabel="% of the sharp image")
         axes.set_ylim(bottom=0)
         axes.legend()
-    shown = [curve.index[0], float(curve["SF wrapped"].idxmax()), 1.0, 2.0, curve.index[-1]]
-    for axes, sigma in zip(lower.subplots(1, 5), sorted(set(shown)) + [None] * 5, strict=False):
-        if sigma is None:
-            axes.remove()
-            continue
+    for axes, sigma in zip(lower.subplots(1, len(SHOWN)), SHOWN, strict=True):
         show(axes, blurred(pair, sigma) / 255)
         mine = blur_curve(pair, [sigma]).iloc[0]
         colour = GREEN if sigma == 0 else INK

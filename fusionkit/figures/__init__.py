@@ -1,7 +1,7 @@
 """Figures: parameters in, a matplotlib figure out, all in one style; the data behind each is a function of its own."""
 
 from fusionkit.figures.anatomy import anatomy_data, architecture_anatomy
-from fusionkit.figures.bubble import bubble_chart, bubble_data
+from fusionkit.figures.bubble import bubble_chart, bubble_data, own_bubble
 from fusionkit.figures.charts import loss_curves, metric_profile
 from fusionkit.figures.comparison import comparison_data, published_vs_measured, yardstick_chart
 from fusionkit.figures.costs import cost_scatter, cost_study
@@ -26,6 +26,7 @@ __all__ = [
     "metric_profile",
     "overlap_gallery",
     "overlap_rows",
+    "own_bubble",
     "panel_images",
     "published_vs_measured",
     "qualitative_panel",

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fusionkit.cost import latency, parameters
 from fusionkit.errors import FusionkitError
 from fusionkit.figures.labels import place_labels
 from fusionkit.figures.style import BLUE, GREEN, INK, MUTED, PURPLE, RED, new_figure, styled
+from fusionkit.measure import load_measurement, load_method
 from fusionkit.papers import Panel
 
 LARGEST_RADIUS = 46.0
@@ -43,6 +45,28 @@ def short_label(label: str) -> str:
     """Return a printed row label without its citation; "Ours(X)" becomes X."""
     ours = re.fullmatch(r"Ours\s*\((.+)\)", label)
     return ours[1] if ours else re.sub(r"\s*\(.*\)$", "", label)
+
+
+def own_bubble(method: str, panel: Panel, label: str) -> pd.DataFrame:
+    """Measure what a chart needs of one of our networks; the time is this machine's and not comparable.
+
+    Args:
+        method: Method id.
+        panel: The panel whose split is used.
+        label: Name in the chart.
+
+    Returns:
+        One row as in :func:`bubble_data`, ``seconds`` being the warm median for one pair times the number of pairs;
+        no row where the method is not measured.
+    """
+    measurement = load_measurement(method, str(panel.dataset), str(panel.split))
+    if measurement is None:
+        return pd.DataFrame(columns=list(COLUMNS))
+    model, values = load_method(method), measurement.values
+    seconds = latency(model, (256, 256), repeats=5, warmup=2).median_ms / 1000 * len(values)
+    mi = panel.columns["MI"]
+    row = (label, values[f"{mi.metric}@{mi.convention}"].mean(), seconds, parameters(model) / 1e6)
+    return pd.DataFrame([row], columns=list(COLUMNS))
 
 
 @styled

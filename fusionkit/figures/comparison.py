@@ -12,7 +12,8 @@ from fusionkit.errors import FusionkitError
 from fusionkit.figures.bubble import short_label
 from fusionkit.figures.charts import require
 from fusionkit.figures.style import BLUE, CYCLE, INK, RED, new_figure, styled
-from fusionkit.tables import Table
+from fusionkit.tables import Table, TableRow
+from fusionkit.tables.build import RELABELLED
 from fusionkit.tables.cells import printed_number
 from fusionkit.yardstick import TRIVIAL
 
@@ -25,21 +26,26 @@ def comparison_data(table: Table) -> pd.DataFrame:
 
     Returns:
         Columns ``method``, ``column``, ``published``, ``measured``, ``low`` and ``high`` (95 % interval of the
-        measured mean), NaN where there is none. Left out are inputs of the experiment, costs, and columns without
-        any measured value.
+        measured mean), NaN where there is none. Left out are inputs of the experiment, costs, other readings of a
+        column, and columns without any measured value.
     """
     lines = []
-    wanted = [column for column in table.columns if column.column.role is None and column.column.cost is None]
+    wanted = [c for c in table.columns if c.printed and c.column.role is None and c.column.cost is None]
     for row in table.rows:
         for column in wanted:
             cell = table.cells[row.label, column.label]
             published = printed_number(cell.published, column.column.unit)
             if published is not None or cell.mean is not None:
                 interval = cell.interval or (None, None)
-                lines.append((short_label(row.label), column.label, published, cell.mean, *interval))
+                lines.append((_label(row), column.label, published, cell.mean, *interval))
     names = ["method", "column", "published", "measured", "low", "high"]
     frame = pd.DataFrame(lines, columns=names).astype({name: float for name in names[2:]})
     return frame[frame.groupby("column")["measured"].transform("count") > 0].reset_index(drop=True)
+
+
+def _label(row: TableRow) -> str:
+    """Return a row's label without its citation; a second reading keeps its mark."""
+    return row.label if row.kind == RELABELLED else short_label(row.label)
 
 
 @styled

@@ -2,7 +2,7 @@
 
 from fusionkit.tables.build import Table, TableColumn, TableRow, build
 from fusionkit.tables.cells import Cell
-from fusionkit.tables.chart import comparison_frame
+from fusionkit.tables.chart import column_ranges, readings_frame
 from fusionkit.tables.claims import Finding, Outcome, describe
 from fusionkit.tables.render import FORMATS, render, to_frame
 from fusionkit.tables.summary import counts, summarise, verdict_line
@@ -16,9 +16,10 @@ __all__ = [
     "TableColumn",
     "TableRow",
     "build",
-    "comparison_frame",
+    "column_ranges",
     "counts",
     "describe",
+    "readings_frame",
     "render",
     "summarise",
     "to_frame",

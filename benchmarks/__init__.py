@@ -1,0 +1,1 @@
+"""Timings of models and metrics on this machine."""
