@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fusionkit.errors import FusionkitError
-from fusionkit.papers import Claim, Column, Panel, Reading, Row, list_papers, load_paper
+from fusionkit.papers import Claim, Column, Panel, Reading, Row, get_panel, list_papers, load_paper
 from fusionkit.tables import FORMATS, build, counts, render, summarise, to_frame
 from fusionkit.tables import claims as c
 from fusionkit.tables.cells import CLOSE, DIFFERS, MATCH, NOT_MEASURED, judge, printed_decimals, printed_number
@@ -310,3 +310,22 @@ def test_unknown_names():
         render(build("lightfusionnet/table3", {}), "tex")
     with pytest.raises(FusionkitError, match="lightfusionnet/table1a"):
         build("lightfusionnet/table1", {})
+
+
+def test_a_difference_within_the_seed_spread_is_undecided():
+    noise = np.random.default_rng(0).normal(0, 0.01, 30)
+    values = {"x": pd.Series(2.0 + noise), "y": pd.Series(1.5 + noise[::-1])}
+    for kind, extra in (("better", {"than": "y"}), ("best", {})):
+        claim = Claim("t", kind, "EN", "x", **extra)
+        assert c.check_measured(claim, values, "higher", 2).verdict == c.HOLDS
+        assert c.check_measured(claim, values, "higher", 2, seed_spread=0.6).verdict == c.UNDECIDED
+        assert c.check_measured(claim, values, "higher", 2, seed_spread=0.4).verdict == c.HOLDS
+
+
+def test_seeds_of_a_row_give_its_range():
+    panel = get_panel("lightfusionnet/table4b")
+    frame = pd.DataFrame({"en@cddfuse": [4.0, 4.2]})
+    measured = {"lightfusionnet:pet_mri": frame, "lightfusionnet:pet_mri-seed1": frame + 0.5}
+    table = build(panel, measured)
+    assert table.seeds["R = 4", "EN"] == pytest.approx((4.1, 4.6))
+    assert "Over training seeds R = 4 ranges: EN 4.1 to 4.6" in render(table)

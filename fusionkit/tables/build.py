@@ -49,6 +49,7 @@ class Table:
         cells: By row label and column label.
         outcomes: One per claim of the panel.
         tau: Kendall's tau between printed and measured order and the number of rows, by column label.
+        seeds: Lowest and highest mean over training seeds of a row that has several, by (row, column) label.
     """
 
     panel: Panel
@@ -57,6 +58,7 @@ class Table:
     cells: Mapping[tuple[str, str], Cell]
     outcomes: tuple[claims.Outcome, ...] = ()
     tau: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    seeds: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -86,7 +88,8 @@ def build(panel: Panel | str, measured: Measured | None = None) -> Table:
     rows, columns = _rows(panel, measured), _columns(panel)
     values = {(r.label, c.label): _values(panel, r, c, measured) for r in rows for c in columns}
     cells = {(r.label, c.label): _cell(panel, r, c, values[r.label, c.label], measured) for r in rows for c in columns}
-    return Table(panel, rows, columns, cells, _outcomes(panel, rows, values), _tau(rows, columns, cells))
+    seeds = _seeds(rows, columns, cells)
+    return Table(panel, rows, columns, cells, _outcomes(panel, rows, values, seeds), _tau(rows, columns, cells), seeds)
 
 
 def recorded(panel: Panel) -> dict[str, pd.DataFrame]:
@@ -175,8 +178,26 @@ def _size(panel: Panel, label: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (256, 256)
 
 
+def _seeds(
+    rows: tuple[TableRow, ...], columns: tuple[TableColumn, ...], cells: Mapping[tuple[str, str], Cell]
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the range of means over the seeds of each printed row of which more than one seed is measured."""
+    found = {}
+    for row in (r for r in rows if r.kind == PUBLISHED and r.method):
+        others = [r.label for r in rows if (r.method or "").startswith(f"{row.method}-seed")]
+        for column in columns if others else ():
+            means = [cells[label, column.label].mean for label in (row.label, *others)]
+            known = [mean for mean in means if mean is not None]
+            if len(known) > 1:
+                found[row.label, column.label] = (min(known), max(known))
+    return found
+
+
 def _outcomes(
-    panel: Panel, rows: tuple[TableRow, ...], values: Mapping[tuple[str, str], Values | None]
+    panel: Panel,
+    rows: tuple[TableRow, ...],
+    values: Mapping[tuple[str, str], Values | None],
+    seeds: Mapping[tuple[str, str], tuple[float, float]],
 ) -> tuple[claims.Outcome, ...]:
     twice = any(row.kind == RELABELLED for row in rows)
     outcomes = []
@@ -187,8 +208,11 @@ def _outcomes(
             for label, text in panel.published[claim.column].items()
             if (number := printed_number(text, column.unit)) is not None
         }
+        spread = max((high - low for (_, label), (low, high) in seeds.items() if label == claim.column), default=0.0)
         found = [
-            claims.check_measured(claim, _by_label(rows, values, claim.column, kind), column.better, len(panel.rows))
+            claims.check_measured(
+                claim, _by_label(rows, values, claim.column, kind), column.better, len(panel.rows), spread
+            )
             for kind in ((PUBLISHED, RELABELLED) if twice else (PUBLISHED,))
         ]
         outcomes.append(claims.Outcome(claim, claims.check_published(claim, printed, column.better), *found))

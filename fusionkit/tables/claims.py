@@ -65,16 +65,20 @@ def check_published(claim: Claim, numbers: Mapping[str, float], better: str) -> 
     return Finding(NOT_PRINTED) if found.verdict == NOT_MEASURABLE else Finding(found.verdict)
 
 
-def check_measured(claim: Claim, values: Mapping[str, Values], better: str, rows: int) -> Finding:
+def check_measured(
+    claim: Claim, values: Mapping[str, Values], better: str, rows: int, seed_spread: float = 0.0
+) -> Finding:
     """Check a claim on measured values of the published rows.
 
-    A difference counts when the 95 % interval of its bootstrap over shared pairs leaves out 0.
+    A difference counts when the 95 % interval of its bootstrap over shared pairs leaves out 0, and when it is larger
+    than what another training seed does to the same column.
 
     Args:
         claim: The claim.
         values: Per-image values or a cost, for each published row that is measured.
         better: Direction of the column.
         rows: Number of published rows, measured or not.
+        seed_spread: How far the column's mean moves between training seeds; 0 where that is not known.
     """
     if claim.row not in values or (claim.than and claim.than not in values):
         return Finding(NOT_MEASURABLE, "a row it needs is not measured")
@@ -83,24 +87,26 @@ def check_measured(claim: Claim, values: Mapping[str, Values], better: str, rows
     if better not in SIGNS:
         return Finding(NOT_MEASURABLE, "the column has no better direction")
     if claim.kind == "better":
-        return _better(values[claim.row], values[str(claim.than)], SIGNS[better])
-    return _rank(claim.row, values, SIGNS[better], claim.at_most or 1, rows)
+        return _better(values[claim.row], values[str(claim.than)], SIGNS[better], seed_spread)
+    return _rank(claim.row, values, SIGNS[better], claim.at_most or 1, rows, seed_spread)
 
 
-def compare(first: Values, second: Values, sign: int) -> str:
+def compare(first: Values, second: Values, sign: int, seed_spread: float = 0.0) -> str:
     """Return how ``first`` stands to ``second``: ``better``, ``worse``, ``tie`` or ``unclear``."""
     low, high = _difference(first, second)
     if low == high == 0:
         return TIE
+    if abs(_mean_difference(first, second)) <= seed_spread:
+        return UNCLEAR
     low, high = sorted((sign * low, sign * high))
     return BETTER if low > 0 else WORSE if high < 0 else UNCLEAR
 
 
-def _rank(row: str, values: Mapping[str, Values], sign: int, at_most: int, rows: int) -> Finding:
+def _rank(row: str, values: Mapping[str, Values], sign: int, at_most: int, rows: int, seed_spread: float) -> Finding:
     detail = f"{len(values)} of {rows} rows measured"
     if len(values) <= at_most:
         return Finding(NOT_MEASURABLE, f"only {detail}")
-    against = [compare(values[row], other, sign) for label, other in values.items() if label != row]
+    against = [compare(values[row], other, sign, seed_spread) for label, other in values.items() if label != row]
     ahead, unclear = against.count(WORSE), against.count(UNCLEAR)
     if ahead >= at_most:
         return Finding(FAILS, f"{ahead} better; {detail}")
@@ -109,11 +115,12 @@ def _rank(row: str, values: Mapping[str, Values], sign: int, at_most: int, rows:
     return Finding(HOLDS, detail)
 
 
-def _better(first: Values, second: Values, sign: int) -> Finding:
-    verdict = {BETTER: HOLDS, UNCLEAR: UNDECIDED}.get(compare(first, second, sign), FAILS)
+def _better(first: Values, second: Values, sign: int, seed_spread: float) -> Finding:
+    verdict = {BETTER: HOLDS, UNCLEAR: UNDECIDED}.get(compare(first, second, sign, seed_spread), FAILS)
     low, high = _difference(first, second)
     bounds = "" if low == high or not np.isfinite(low) else f" [{low:.3g}, {high:.3g}]"
-    return Finding(verdict, f"difference {_mean_difference(first, second):+.3g}{bounds}")
+    seeds = f", seeds move it by {seed_spread:.3g}" if seed_spread else ""
+    return Finding(verdict, f"difference {_mean_difference(first, second):+.3g}{bounds}{seeds}")
 
 
 def _close(first: Values, second: Values, within: float) -> Finding:

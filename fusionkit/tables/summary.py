@@ -13,7 +13,9 @@ from fusionkit.tables.claims import FAILS, HOLDS, NOT_MEASURABLE, UNDECIDED, Fin
 
 def summarise(table: Table) -> str:
     """Return one paragraph: how many printed values were met, which claims hold, how far the orders agree."""
-    return " ".join(part for part in (_values(table), _readings(table), _claims(table), _order(table)) if part)
+    return " ".join(
+        part for part in (_values(table), _readings(table), _seeds(table), _claims(table), _order(table)) if part
+    )
 
 
 def verdict_line(tables: Sequence[Table]) -> str:
@@ -76,6 +78,24 @@ def _readings(table: Table) -> str:
     )
 
 
+def _seeds(table: Table) -> str:
+    """Say how far training seeds move a row's columns, and which printed values lie inside."""
+    parts = []
+    for row in dict.fromkeys(label for label, _ in table.seeds):
+        columns = [c for c in table.columns if c.printed and (row, c.label) in table.seeds]
+        ranges = [f"{c.label} {low:.3g} to {high:.3g}" for c in columns for low, high in [table.seeds[row, c.label]]]
+        inside = [c.label for c in columns if _inside(table, row, c.label, c.column.unit)]
+        met = f"; the printed value lies inside for {', '.join(inside)}" if inside else ""
+        parts.append(f"Over training seeds {row} ranges: {', '.join(ranges)}{met}.")
+    return " ".join(parts)
+
+
+def _inside(table: Table, row: str, column: str, unit: str | None) -> bool:
+    printed = printed_number(table.cells[row, column].published, unit)
+    low, high = table.seeds[row, column]
+    return printed is not None and low <= printed <= high
+
+
 def _deviation(table: Table, kind: str) -> float:
     units = [c.column.unit for c in table.columns if c.printed and c.column.role is None]
     apart = []
@@ -105,7 +125,7 @@ def _tally(start: str, findings: list[tuple[str, Finding]]) -> str:
         return f"{start}: none can be checked."
     text = (
         f"{start}: {found[HOLDS]} holding, {found[FAILS]} failing, {found[UNDECIDED]} undecided (the interval of the "
-        f"difference includes 0), {found[NOT_MEASURABLE]} not to be checked."
+        f"difference includes 0, or another seed moves as much), {found[NOT_MEASURABLE]} not to be checked."
     )
     for verdict, word in ((HOLDS, "Holding"), (FAILS, "Failing")):
         named = "; ".join(dict.fromkeys(what for what, finding in findings if finding.verdict == verdict))
