@@ -186,12 +186,13 @@ def doctor() -> None:
 
 @app.command()
 def report(profile: Annotated[str, typer.Option(help="Whose executed notebooks to link.")] = "standard") -> None:
-    """Write results/README.md, the README's coverage table, and the HTML report."""
+    """Write results/README.md, the README's coverage table and picture, and the HTML report."""
     from fusionkit import paths
     from fusionkit.profiles import as_profile
-    from fusionkit.report import update_readme, write_html, write_results_readme
+    from fusionkit.report import update_readme, write_html, write_overview, write_results_readme
     from fusionkit.reproduce import executed_dir
 
+    write_overview()
     write_results_readme()
     update_readme()
     typer.echo(f"report: {write_html(paths.results_dir() / 'report', executed_dir(as_profile(profile)))}")

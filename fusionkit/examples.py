@@ -17,6 +17,7 @@ from fusionkit.weights import list_weights
 TRIVIAL = {"average": "average", "maximum": "maximum"}
 # The floor needs a gradient step on all pixels many times over: none for tests, few to look at.
 FLOOR_STEPS = {Profile.SMOKE: 0, Profile.STANDARD: 80, Profile.PAPER: 300}
+FLOOR = "floor"
 METRICS = ("EN", "SD", "SF", "AG", "MI", "CC")
 
 
@@ -39,7 +40,7 @@ def fuse_examples(
     steps = FLOOR_STEPS[as_profile(profile)]
     if steps:
         oracle = build_model(f"oracle_{paper}", steps=steps)
-        fused[f"floor\n({steps} steps)"] = [oracle(pair.a[None], pair.b[None])[0] for pair in pairs]
+        fused[f"{FLOOR}\n({steps} steps)"] = [oracle(pair.a[None], pair.b[None])[0] for pair in pairs]
     notes = [f"{title}, of which no weights are here yet" for title in wanted if title not in fused]
     notes += [] if steps else ["the floor, which the profile smoke does not compute"]
     return fused, f"Left out: {'; '.join(notes)}." if notes else "Nothing is left out."
@@ -67,20 +68,23 @@ def example_scores(pairs: Sequence[Pair], fused: Mapping[str, Sequence[Tensor]],
 
 
 def describe_scores(scores: pd.DataFrame) -> str:
-    """Return in words where each network stands between the better trivial rule and the floor of the loss.
+    """Return in words which plain rules each network beats on the loss.
 
     Args:
         scores: Result of :func:`example_scores`.
     """
     totals = scores["loss"]
-    rule = totals[list(TRIVIAL)].idxmin()
-    floors = [title for title in totals.index if title.startswith("floor")]
-    networks = [title for title in totals.index if title not in (*TRIVIAL, *floors)]
+    better, worse = totals[list(TRIVIAL)].sort_values().index
+    networks = [title for title in totals.index if title not in TRIVIAL and not title.startswith(FLOOR)]
     values = ", ".join(f"{title} {value:.1f}" for title, value in totals.items())
     parts = [f"the paper's loss, mean of these pairs: {values}"]
     for network in networks:
-        beaten = "below" if totals[network] < totals[rule] else "above"
-        parts.append(f"{network} is {beaten} the {rule}")
+        if totals[network] < totals[better]:
+            parts.append(f"{network} beats both plain rules")
+        elif totals[network] < totals[worse]:
+            parts.append(f"{network} beats the {worse} but not the {better}")
+        else:
+            parts.append(f"{network} beats neither plain rule")
     return "; ".join(parts) + "." if networks else "; ".join(parts) + "; no trained network is here yet."
 
 

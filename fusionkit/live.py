@@ -35,7 +35,7 @@ PAPER_WEIGHTS = dict(PRESETS["lightfusionnet"].weights)
 SIDE, CROP, BATCH, SCENES = 128, 64, 4, 12
 # Two minutes are short: twenty times the paper's learning rate.
 RATE = 2e-3
-STEPS = {Profile.SMOKE: 60, Profile.STANDARD: 150, Profile.PAPER: 1000}
+STEPS = {Profile.SMOKE: 60, Profile.STANDARD: 100, Profile.PAPER: 1000}
 MAX_STEPS, MAX_WIDTH = 5000, 64
 
 

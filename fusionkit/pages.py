@@ -3,17 +3,29 @@
 import posixpath
 from collections.abc import Sequence
 
+from IPython.display import HTML
+
 from fusionkit import paths
 from fusionkit.data import Pair
 from fusionkit.files import sha256
 from fusionkit.measure import Measurement, load_measurement, panel_methods
-from fusionkit.papers import Panel
+from fusionkit.papers import Panel, artefacts
 from fusionkit.provenance import code_version
 from fusionkit.route import stops
-from fusionkit.tables import Table
+from fusionkit.tables import Table, render
 from fusionkit.weights import list_weights
 
 DIGITS = 12
+STYLE = """<style>
+.published-measured { overflow-x: auto }
+.published-measured :is(td, th) { text-align: left !important; vertical-align: top }
+.published-measured table:first-of-type td { white-space: nowrap }
+</style>"""
+
+
+def table_html(table: Table) -> HTML:
+    """Return a table with its verdicts, claims and notes for display; its numbers do not wrap."""
+    return HTML(f'{STYLE}<div class="published-measured">{render(table, "html")}</div>')
 
 
 def table_provenance(*tables: Table) -> str:
@@ -39,10 +51,11 @@ def figure_provenance(pairs: Sequence[Pair], methods: Sequence[str] = ()) -> str
 
 def contents_markdown() -> str:
     """Return all notebooks that are here, in reading order, one paragraph per folder, with links from the start."""
+    captions = {item.notebook: f": {item.caption}" for item in artefacts()}
     sections: dict[str, list[str]] = {}
     for stop in stops()[1:]:
         if (paths.notebooks_dir() / stop.notebook).is_file():
-            link = f"- [{stop.title}]({stop.notebook})"
+            link = f"- [{stop.title}]({stop.notebook}){captions.get(stop.notebook, '')}"
             sections.setdefault(posixpath.dirname(stop.notebook), []).append(link)
     return "\n\n".join(f"**{name}**\n\n" + "\n".join(links) for name, links in sections.items()) + "\n"
 

@@ -15,7 +15,9 @@ from nbconvert import HTMLExporter
 from tabulate import tabulate
 
 from fusionkit import paths
+from fusionkit.data import load_pair
 from fusionkit.errors import FusionkitError
+from fusionkit.figures import fuse_pairs, qualitative_panel, save
 from fusionkit.files import write_text
 from fusionkit.papers import Artefact, Paper, artefacts, list_papers, load_paper
 from fusionkit.tables import Table, build, counts, render
@@ -60,6 +62,19 @@ def write_results_readme() -> Path:
     """Write ``results/README.md`` and return its path."""
     path = paths.results_dir() / "README.md"
     write_text(path, results_markdown())
+    return path
+
+
+def write_overview() -> Path:
+    """Draw the README's picture, phantoms fused by the networks that come with the package, where it is missing."""
+    path = paths.results_dir() / "figures" / "overview.png"
+    if not path.is_file():
+        names = {"PET-MRI": "pet_mri", "SPECT-MRI": "spect_mri", "CT-MRI": "ct_mri"}
+        pairs = [load_pair(f"phantom_{weights}", "test", "002") for weights in names.values()]
+        fused = {method: fuse_pairs(pairs, [method])[method] for method in ("average", "maximum")}
+        networks = [f"lightfusionnet:{weights}" for weights in names.values()]
+        own = [fuse_pairs([pair], [method])[method][0] for pair, method in zip(pairs, networks, strict=True)]
+        save(qualitative_panel(pairs, {**fused, "LightFusionNet": own}, zoom=1), path, {"methods": networks})
     return path
 
 

@@ -73,13 +73,14 @@ def test_the_floor_has_the_lowest_loss(pairs, monkeypatch):
     torch.testing.assert_close(torch.tensor(weighted.values), torch.tensor(scores["loss"].values))
 
 
-def test_words_say_which_side_of_the_better_rule_a_network_is_on():
-    scores = pd.DataFrame({"loss": [39.0, 17.6, 16.0, 21.3, 14.5]})
-    scores.index = ["average", "maximum", "good", "poor", "floor (9 steps)"]
+def test_words_say_which_plain_rules_a_network_beats():
+    scores = pd.DataFrame({"loss": [39.0, 17.6, 16.0, 21.3, 50.2, 14.5]})
+    scores.index = ["average", "maximum", "good", "fair", "poor", "floor (9 steps)"]
     text = describe_scores(scores)
-    assert "good is below the maximum" in text
-    assert "poor is above the maximum" in text
-    assert "floor (9 steps) is" not in text
+    assert "good beats both plain rules" in text
+    assert "fair beats the average but not the maximum" in text
+    assert "poor beats neither plain rule" in text
+    assert "floor (9 steps) beats" not in text
 
 
 def test_compared_numbers_are_those_of_quality_columns():
@@ -102,6 +103,7 @@ def test_lines_of_words():
     table = build("lightfusionnet/table1a")
     assert "not measured" in verdict_line([table, table])
     assert "harvard_pet_mri/test" in pages.table_provenance(table)
+    assert "CMTFusion" in pages.table_html(table).data
     assert pages.table_provenance(build("fusionmamba/table1")).startswith("fusionkit ")
     pair = load_pair("phantom_ct_mri", "test", "001")
     assert "phantom_ct_mri/test/001" in pages.figure_provenance([pair], ["average", "lightfusionnet:nothing"])

@@ -80,9 +80,7 @@ def test_golden_float32_evaluator(golden: Path, reference_values: dict) -> None:
     fused, a, b = (read(golden / "metrics" / entry["files"][k]) for k in "FAB")
     for metric, value in metrics.evaluate(fused, a, b, convention="cddfuse").items():
         relative, absolute = reference_values["tolerance"]["cddfuse"][metric.upper()]
-        assert value.item() == pytest.approx(
-            entry["values"]["cddfuse"][metric.upper()], rel=relative, abs=absolute
-        )
+        assert value.item() == pytest.approx(entry["values"]["cddfuse"][metric.upper()], rel=relative, abs=absolute)
 
 
 def test_golden_exact_information(golden: Path, reference_values: dict) -> None:
@@ -140,9 +138,7 @@ def test_batch_equals_loop(images: list[Tensor], convention: str) -> None:
     for i in range(len(images[0])):
         single = metrics.evaluate(*(image[i : i + 1] for image in images), convention=convention)
         for name, values in whole.items():
-            torch.testing.assert_close(
-                values[i : i + 1], single[name], rtol=1e-12, atol=1e-12, equal_nan=True
-            )
+            torch.testing.assert_close(values[i : i + 1], single[name], rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
 @settings(max_examples=25, deadline=None)

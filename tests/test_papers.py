@@ -93,9 +93,7 @@ def test_no_entry_of_the_toml_is_idle(paper):
 def test_digits_stand_in_the_paper(paper, golden):
     file = golden.parent / "papers" / f"{paper}.txt"
     if not file.is_file():
-        pytest.skip(
-            f"text of the paper absent: {paper}.txt belongs in a folder 'papers' beside the golden folder"
-        )
+        pytest.skip(f"text of the paper absent: {paper}.txt belongs in a folder 'papers' beside the golden folder")
     text = file.read_text(encoding="utf-8")
     wanted = Counter(cell for panel in papers.load_paper(paper).panels for cell in cells(panel))
     for cell, count in wanted.items():

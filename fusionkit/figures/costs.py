@@ -121,6 +121,6 @@ def _draw_per_pixel(axes: Axes, rows: pd.DataFrame) -> None:
             axes.text(left, bottom - 300, text, color=RED, fontsize=8, va="top")
     axes.scatter(rows["rebuilt_parameters"], rows["rebuilt_g"] * 1e9 / PIXELS, s=30, color=BLUE, marker="D", zorder=3)
     axes.set(xlim=(0, limit), ylim=(0, limit * 1.1), xlabel="parameters", ylabel="operations per pixel")
-    axes.set_title("boxes: all values that round to the printed ones")
+    axes.set_title("boxes: what rounds to the print")
     axes.locator_params(nbins=5)
     axes.plot([0, limit], [0, limit], color=MUTED, lw=0.8)

@@ -5,9 +5,7 @@ from fusionkit.metrics import correlation, information, statistics
 from fusionkit.metrics.conventions import CONVENTIONS, get_convention
 from fusionkit.metrics.metric import Metric
 
-METRICS = {
-    metric.name: metric for family in (statistics, information, correlation) for metric in family.METRICS
-}
+METRICS = {metric.name: metric for family in (statistics, information, correlation) for metric in family.METRICS}
 
 
 def get_metric(name: str) -> Metric:

@@ -11,9 +11,7 @@ from fusionkit.metrics.histograms import entropy, histogram, joint_histogram
 from fusionkit.metrics.metric import Metric, Variant
 
 
-def _mutual_information(
-    fused: Tensor, a: Tensor, b: Tensor, base: float = 2.0, joint_top: int = 255
-) -> Tensor:
+def _mutual_information(fused: Tensor, a: Tensor, b: Tensor, base: float = 2.0, joint_top: int = 255) -> Tensor:
     """I(A, F) + I(B, F), each H(X) + H(F) - H(X, F).
 
     Args:

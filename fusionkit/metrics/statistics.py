@@ -20,9 +20,7 @@ def _entropy(levels: Tensor) -> Tensor:
     return entropy(histogram(levels))
 
 
-def _standard_deviation(
-    levels: Tensor, scale: float = 1.0, divide: bool = True, saturate: bool = False
-) -> Tensor:
+def _standard_deviation(levels: Tensor, scale: float = 1.0, divide: bool = True, saturate: bool = False) -> Tensor:
     """Root of the mean squared deviation from the mean.
 
     Args:
@@ -76,9 +74,7 @@ def _central_differences(levels: Tensor, dim: int, wrap: bool) -> Tensor:
     return torch.cat([steps.narrow(dim, 0, 1), inner, steps.narrow(dim, n - 2, 1)], dim=dim)
 
 
-def _average_gradient(
-    levels: Tensor, forward: bool = False, all_pixels: bool = False, wrap: bool = False
-) -> Tensor:
+def _average_gradient(levels: Tensor, forward: bool = False, all_pixels: bool = False, wrap: bool = False) -> Tensor:
     """Sum of the gradient strengths sqrt((gx^2 + gy^2) / 2), divided by (H-1) (W-1).
 
     Args:

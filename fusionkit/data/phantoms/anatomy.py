@@ -71,9 +71,7 @@ def _depth_below_skin(rng: np.random.Generator, y: Field, x: Field) -> tuple[Fie
     return radius / np.maximum(level, 1e-6) - radius, radius
 
 
-def _cortex(
-    rng: np.random.Generator, y: Field, x: Field, below_pia: Field, radius: Field
-) -> tuple[Field, Field]:
+def _cortex(rng: np.random.Generator, y: Field, x: Field, below_pia: Field, radius: Field) -> tuple[Field, Field]:
     """Measure the distance to the nearest sulcus: from its wall (negative in the fluid), and its middle.
 
     Sulci are curved segments that start at the surface, at about equal angles, with random depths and

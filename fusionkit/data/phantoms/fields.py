@@ -75,9 +75,7 @@ def blur(image: Field, fwhm: float) -> Field:
     return ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=3.0)
 
 
-def disc(
-    y: Field, x: Field, centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0
-) -> Field:
+def disc(y: Field, x: Field, centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0) -> Field:
     """Measure the normalised radius of an ellipse: below 1 inside, 1 on the rim.
 
     Args:

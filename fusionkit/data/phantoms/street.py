@@ -40,9 +40,7 @@ def _smoke(rng: np.random.Generator, street: Street) -> Field:
     if rng.random() > _SMOKE_ODDS:
         return np.zeros(street.labels.shape)
     rise = np.clip((foot - street.y) / tall, -0.2, 3)
-    radius = disc(
-        street.y, street.x - drift * tall * rise**2 * 0.3, (foot - 0.6 * tall, x), (0.95 * tall, 0.55 * tall)
-    )
+    radius = disc(street.y, street.x - drift * tall * rise**2 * 0.3, (foot - 0.6 * tall, x), (0.95 * tall, 0.55 * tall))
     return 0.985 * np.clip(2.4 - 1.55 * radius + 0.16 * billow, 0, 1)
 
 
@@ -63,8 +61,7 @@ def _visible(rng: np.random.Generator, street: Street, smoke: Field) -> Bytes:
     glare = np.zeros_like(picture)
     for lamp in street.lamps:
         rows, cols = (
-            np.exp(-0.5 * ((t - centre) / lamp.spread) ** 2)
-            for t, centre in ((street.y, lamp.y), (street.x, lamp.x))
+            np.exp(-0.5 * ((t - centre) / lamp.spread) ** 2) for t, centre in ((street.y, lamp.y), (street.x, lamp.x))
         )
         glare += (lamp.strength * rows * cols)[..., None] * np.array(lamp.colour)
     swirl = 1 + 0.08 * waves(rng, smoke.shape, 12, 1.0)

@@ -100,9 +100,7 @@ def _paint_sign(rng: np.random.Generator, street: Street, width: float) -> None:
     """Paint a lamp post with a sign: its bars of text differ in colour but hardly in temperature."""
     x = rng.choice((0.28, 0.72)) * width
     foot, top = street.horizon + 0.12, 0.12 * street.horizon
-    street.paint(
-        (np.abs(street.x - x) < 0.006) & (street.y > top) & (street.y < foot), SIGN, 9.0, (0.3, 0.3, 0.32)
-    )
+    street.paint((np.abs(street.x - x) < 0.006) & (street.y > top) & (street.y < foot), SIGN, 9.0, (0.3, 0.3, 0.32))
     tall, wide = rng.uniform((0.1, 0.16), (0.14, 0.24))
     upper, left = rng.uniform(0.35, 0.5) * street.horizon, x - wide / 2
     board = street.part(upper, upper + tall, left, left + wide)

@@ -68,9 +68,7 @@ def _paint_vehicle(rng: np.random.Generator, street: Street, foot: float, x: flo
     car.paint(shell, VEHICLE, ambient + 3, sheen[shell])
     glass = (v > 0.58) & (v < 0.93) & (u < 0.42 - 0.22 * (v - 0.5))
     car.paint(glass, VEHICLE, ambient - 3, (0.14, 0.17, 0.21))
-    warm = (
-        disc(v, u, (0.36, 0.0), (0.16, 0.34)) < 1 if oncoming else disc(v, u, (0.14, 0.25), (0.07, 0.12)) < 1
-    )
+    warm = disc(v, u, (0.36, 0.0), (0.16, 0.34)) < 1 if oncoming else disc(v, u, (0.14, 0.25), (0.07, 0.12)) < 1
     car.warmth[warm & (car.labels == VEHICLE)] = 42.0
     grille = (u < 0.24) & (np.abs(v - 0.3) < 0.08) & ((v * 40 + 0 * u) % 1 < 0.6)
     car.albedo[grille] = 0.08
