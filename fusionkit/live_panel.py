@@ -26,6 +26,12 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
+def show(image: widgets.Image, value: bytes) -> None:
+    """Put a picture into its widget, which is hidden while it has none."""
+    image.value = value
+    image.layout.display = None if value else "none"
+
+
 class LivePanel:
     """Controls, a live picture and, after training, the attention maps; display ``box``.
 
@@ -47,6 +53,8 @@ class LivePanel:
         self.status = widgets.Label("ready")
         self.picture = widgets.Image(format="png")
         self.maps = widgets.Image(format="png")
+        show(self.picture, b"")
+        show(self.maps, b"")
         self.button.on_click(self._clicked)
         self.history: History | None = None
         self._running: asyncio.Task | None = None
@@ -65,7 +73,7 @@ class LivePanel:
         """Train with the values that the controls have now, until the end or until the button is pressed again."""
         self._stop = False
         self.button.description, self.button.button_style = "Stop", "warning"
-        self.maps.value = b""
+        show(self.maps, b"")
         try:
             await self._go()
         except FusionkitError as error:
@@ -80,13 +88,13 @@ class LivePanel:
         every = max(5, steps // LOOKS)
         for snapshot in train_live(self.task.value, weights, self.width.value, steps, every):
             self.history.snapshots.append(snapshot)
-            self.picture.value = png(live_figure(self.history))
+            show(self.picture, png(live_figure(self.history)))
             self.status.value = f"step {snapshot.step} of {steps}, loss {snapshot.losses['total']:.1f}"
             await asyncio.sleep(PAUSE_SECONDS)
             if self._stop:
                 self.status.value = f"stopped at step {snapshot.step}"
                 break
-        self.maps.value = png(maps_figure(self.history.snapshots[-1].model, self.history.task))
+        show(self.maps, png(maps_figure(self.history.snapshots[-1].model, self.history.task)))
 
 
 def channel_browser(history: History) -> widgets.VBox:
@@ -98,10 +106,10 @@ def channel_browser(history: History) -> widgets.VBox:
     model, task = history.snapshots[-1].model, history.task
     channels = model.decoder[1].in_channels
     slider = widgets.IntSlider(0, min=0, max=channels - 1, description="channel", continuous_update=False)
-    picture = widgets.Image(format="png")
+    picture = widgets.Image(format="png", layout={"display": "none"})
 
     def update(change: dict) -> None:
-        picture.value = png(maps_figure(model, task, change["new"]))
+        show(picture, png(maps_figure(model, task, change["new"])))
 
     slider.observe(update, "value")
     return widgets.VBox([slider, picture])
