@@ -30,7 +30,6 @@ BEYOND = {
     "pet_mri-c32": "twice as wide",
     "pet_mri-lr1e3": "ten times the learning rate",
     "pet_mri-long": "ten times the rate, twice as long, cosine",
-    "pet_mri-wide_lr1e3": "ten times the rate and twice as wide",
 }
 Values = Mapping[str, pd.DataFrame]
 
