@@ -181,9 +181,9 @@ def _size(panel: Panel, label: str) -> tuple[int, int]:
 def _seeds(
     rows: tuple[TableRow, ...], columns: tuple[TableColumn, ...], cells: Mapping[tuple[str, str], Cell]
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """Return the range of means over the seeds of each printed row of which more than one seed is measured."""
+    """Return the range of means over the seeds of each row, in either reading, of which several are measured."""
     found = {}
-    for row in (r for r in rows if r.kind == PUBLISHED and r.method):
+    for row in (r for r in rows if r.kind != CONTEXT and r.method):
         others = [r.label for r in rows if (r.method or "").startswith(f"{row.method}-seed")]
         for column in columns if others else ():
             means = [cells[label, column.label].mean for label in (row.label, *others)]
