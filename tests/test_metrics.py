@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fusionkit import metrics
 from fusionkit.errors import FusionkitError
+from fusionkit.metrics.images import prepare
 
 # Convention name to key of the golden file.
 GOLDEN = {
@@ -279,7 +280,6 @@ def test_evaluate_selects() -> None:
     assert list(metrics.evaluate(*images, metrics=["scd", "en"])) == ["scd", "en"]
     assert list(metrics.evaluate(*images, metrics="en")) == ["en"]
     assert set(metrics.evaluate(*images, convention="rfn")) == {"sd", "scd"}
-    assert {"sf", "ag"}.isdisjoint(metrics.evaluate(*(image[..., :1] for image in images)))
     assert torch.equal(metrics.evaluate(*images, metrics=["cc"])["cc"], metrics.cc(*images))
 
 
@@ -288,7 +288,7 @@ def test_list_describes_everything() -> None:
     assert {row["metric"] for row in rows} == set(metrics.METRICS)
     assert {row["convention"] for row in rows} == set(metrics.CONVENTIONS)
     assert all(row[key] for row in rows for key in row if key != "note")
-    assert {row["metric"] for row in metrics.list("vifb")} == {"en", "sd", "sf", "ag", "mi"}
+    assert {row["convention"] for row in metrics.list("vifb")} == {"vifb"}
 
 
 GOOD = torch.full((1, 1, 4, 4), 0.5)
@@ -335,5 +335,26 @@ def test_refuses_unknown_names(arguments: dict, words: str) -> None:
 def test_refuses_missing_sources_and_small_images() -> None:
     with pytest.raises(FusionkitError, match="needs the sources"):
         metrics.cc(GOOD)
-    with pytest.raises(FusionkitError, match="at least 2x2 pixels; got 1x4"):
+    with pytest.raises(FusionkitError, match="at least 2x2 pixels under 'tang'; got 1x4"):
         metrics.ag(GOOD[..., :1, :])
+
+
+def test_too_small_images_lose_only_the_metrics_they_are_too_small_for() -> None:
+    strip = [image[..., :1] for image in triple()]
+    with pytest.warns(metrics.TooSmallWarning, match="9x1 pixels are too small.*ag 2x2"):
+        found = metrics.evaluate(*strip)
+    assert {"sf", "ag"}.isdisjoint(found)
+    assert "en" in found
+    with pytest.warns(metrics.TooSmallWarning):
+        assert set(metrics.evaluate(*strip, metrics=["en", "sf"])) == {"en"}
+    with pytest.raises(FusionkitError, match="smallest size: sf 2x2"):
+        metrics.evaluate(*strip, metrics=["sf"])
+
+
+def test_lightness_of_colour_images() -> None:
+    """L* of a pure red is 53.24 of 100; three equal channels stay as they are."""
+    rules = metrics.get_convention("han")
+    red = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    red[:, 0] = 255
+    assert prepare({"x": red}, rules)["x"].unique().tolist() == [136]
+    assert prepare({"x": torch.full_like(red, 77)}, rules)["x"].unique().tolist() == [77]

@@ -72,6 +72,13 @@ def test_judge(printed, decimals, measured, verdict):
     assert judge(printed, decimals, measured) == verdict
 
 
+def test_digits_that_were_cut_off():
+    assert judge(0.4668, 4, 0.46688) == CLOSE
+    assert judge(0.4668, 4, 0.46688, truncated=True) == MATCH
+    assert judge(0.4668, 4, 0.46692, truncated=True) == CLOSE
+    assert judge(1.7817, 4, 1.7817000001, truncated=True) == MATCH
+
+
 def test_printed_text_with_and_without_unit():
     assert printed_number("336852.764G", "G") == 336852.764
     assert printed_decimals("336852.764G", "G") == 3

@@ -8,7 +8,7 @@ from fusionkit.metrics.catalogue import METRICS, get_metric
 from fusionkit.metrics.catalogue import list_metrics as list
 from fusionkit.metrics.conventions import CONVENTIONS, Convention, get_convention
 from fusionkit.metrics.correlation import cc, scd
-from fusionkit.metrics.evaluation import evaluate
+from fusionkit.metrics.evaluation import TooSmallWarning, evaluate
 from fusionkit.metrics.information import mi
 from fusionkit.metrics.metric import Metric, Variant
 from fusionkit.metrics.statistics import ag, en, sd, sf
@@ -18,6 +18,7 @@ __all__ = [
     "METRICS",
     "Convention",
     "Metric",
+    "TooSmallWarning",
     "Variant",
     "ag",
     "cc",

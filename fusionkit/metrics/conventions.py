@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from skimage.color import rgb2lab
 from torch import Tensor
 
 from fusionkit.errors import unknown
@@ -20,26 +21,43 @@ def round_half_up(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GreyRule:
-    """How three channels of 0..255 become one: a weighted sum, divided, then rounded."""
+    """How three channels become one.
 
-    weights: tuple[float, float, float]
-    divisor: float
-    rounding: Callable[[Tensor], Tensor]
+    Attributes:
+        text: The rule in words.
+        convert: Takes levels 0..255, float64 (B, 3, H, W); returns whole levels (B, 1, H, W).
+    """
+
     text: str
+    convert: Callable[[Tensor], Tensor]
+
+
+def _matlab_grey(levels: Tensor) -> Tensor:
+    weights = levels.new_tensor((0.298936021, 0.587043074, 0.114020904)).view(1, 3, 1, 1)
+    return round_half_up((levels * weights).sum(dim=1, keepdim=True))
+
+
+def _opencv_grey(levels: Tensor) -> Tensor:
+    # Whole weights keep exact halves exact.
+    weights = levels.new_tensor((299.0, 587.0, 114.0)).view(1, 3, 1, 1)
+    return torch.round((levels * weights).sum(dim=1, keepdim=True) / 1000)
+
+
+def _lightness(levels: Tensor) -> Tensor:
+    lab = rgb2lab((levels / 255).movedim(1, -1).cpu().numpy())
+    lightness = round_half_up(torch.from_numpy(lab[..., 0]).to(levels).unsqueeze(1) * 2.55)
+    equal = (levels == levels[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+    return torch.where(equal, levels[:, :1], lightness)
 
 
 MATLAB_GREY = GreyRule(
-    (0.298936021, 0.587043074, 0.114020904),
-    1.0,
-    round_half_up,
-    "MATLAB rgb2gray: 0.298936021 R + 0.587043074 G + 0.114020904 B, halves rounded up",
+    "MATLAB rgb2gray: 0.298936021 R + 0.587043074 G + 0.114020904 B, halves rounded up", _matlab_grey
 )
-# Whole weights keep exact halves exact.
-OPENCV_GREY = GreyRule(
-    (299.0, 587.0, 114.0),
-    1000.0,
-    torch.round,
-    "OpenCV: 0.299 R + 0.587 G + 0.114 B, halves rounded to even",
+OPENCV_GREY = GreyRule("OpenCV: 0.299 R + 0.587 G + 0.114 B, halves rounded to even", _opencv_grey)
+LIGHTNESS = GreyRule(
+    "lightness L* of CIE Lab, 0 to 100 stretched to 0..255 and rounded; an image with three equal channels is "
+    "measured as it is",
+    _lightness,
 )
 CHANNEL_BY_CHANNEL = "channel by channel, then the mean; a grey image joins every channel"
 
@@ -84,7 +102,7 @@ CONVENTIONS = {
             "tang2022",
             "the spreadsheet published in that repository (SD near 9, SF near 0.04)",
             "Linfeng Tang's MATLAB evaluation code, driver of 2022",
-            "[0, 1] doubles for SF, saturating uint8 for SD, 0..255 for the rest",
+            "[0, 1] doubles for SF, Qabf, Nabf, MSE and PSNR, saturating uint8 for SD and VIF, 0..255 for the rest",
             MATLAB_GREY,
         ),
         Convention(
@@ -93,6 +111,13 @@ CONVENTIONS = {
             "MATLAB code of the visible and infrared image fusion benchmark VIFB",
             "0..255 doubles",
             None,
+        ),
+        Convention(
+            "liu",
+            "papers that report Qcb, Qcv, Q_P, Q_Y or Q_NCIE",
+            "Zheng Liu's MATLAB collection of fusion metrics; its grey rule is taken to be MATLAB's",
+            "0..255 doubles",
+            MATLAB_GREY,
         ),
         Convention(
             "cddfuse",
@@ -107,6 +132,13 @@ CONVENTIONS = {
             "the same Python functions fed uint8 arrays",
             "uint8: differences and squares wrap modulo 256",
             OPENCV_GREY,
+        ),
+        Convention(
+            "han",
+            "papers that really mean VIFF",
+            "the MATLAB code that Han et al. published with VIFF",
+            "0..255 doubles",
+            LIGHTNESS,
         ),
         Convention(
             "rfn",

@@ -1,12 +1,18 @@
 """One entry point for any set of metrics under any convention."""
 
+import warnings
 from collections.abc import Sequence
 
 from torch import Tensor
 
+from fusionkit.errors import FusionkitError
 from fusionkit.metrics.catalogue import METRICS, get_metric
 from fusionkit.metrics.conventions import get_convention
 from fusionkit.metrics.images import prepare
+
+
+class TooSmallWarning(UserWarning):
+    """Some metrics were left out because they are not defined for images this small."""
 
 
 def evaluate(
@@ -18,25 +24,31 @@ def evaluate(
         fused: Fused images, (B, 1, H, W) or (B, 3, H, W); uint8, or floats in [0, 1] (rounded to 8 bits).
         a: First sources (infrared or functional), same batch, height and width.
         b: Second sources (visible or anatomical), same batch, height and width.
-        metrics: Names of metrics; None for all that the convention has and the image size allows.
+        metrics: Names of metrics; None for all that the convention has.
         convention: Name of the convention.
 
     Returns:
         Metric name to one float64 value per image, (B,), on the device of the images. NaN is returned where
-        the convention's own code answers NaN.
+        the convention's own code answers NaN. A metric that needs larger images is left out, with a
+        `TooSmallWarning` that names the smallest size; the others are measured.
 
     Raises:
-        FusionkitError: If images are unfit, a name is unknown, or a named metric does not exist in the
-            convention or needs larger images.
+        FusionkitError: If images are unfit, a name is unknown, a named metric does not exist in the convention,
+            or none of the named metrics is defined for images of this size.
     """
     rules = get_convention(convention)
-    if metrics is not None:
-        names = [metrics] if isinstance(metrics, str) else metrics
-        chosen = [get_metric(name) for name in names]
-        for metric in chosen:
-            metric.variant(rules.name)
-    levels = prepare({"fused": fused, "a": a, "b": b}, rules)
     if metrics is None:
-        side = min(levels["fused"].shape[-2:])
-        chosen = [m for m in METRICS.values() if rules.name in m.variants and side >= m.min_side]
-    return {metric.name: metric.measure(levels, rules) for metric in chosen}
+        chosen = [metric for metric in METRICS.values() if rules.name in metric.variants]
+    else:
+        chosen = [get_metric(name) for name in ([metrics] if isinstance(metrics, str) else metrics)]
+    smallest = {metric: metric.smallest(rules.name) for metric in chosen}
+    levels = prepare({"fused": fused, "a": a, "b": b}, rules)
+    height, width = levels["fused"].shape[-2:]
+    fitting = [metric for metric, side in smallest.items() if side <= min(height, width)]
+    if len(fitting) < len(chosen):
+        missing = ", ".join(f"{m.name} {side}x{side}" for m, side in smallest.items() if m not in fitting)
+        message = f"images of {height}x{width} pixels are too small for some metrics; smallest size: {missing}"
+        if not fitting:
+            raise FusionkitError(message)
+        warnings.warn(message, TooSmallWarning, stacklevel=2)
+    return {metric.name: metric.measure(levels, rules) for metric in fitting}

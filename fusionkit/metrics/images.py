@@ -71,7 +71,4 @@ def _levels(image: Tensor) -> Tensor:
 
 
 def _grey(levels: Tensor, rule: GreyRule | None) -> Tensor:
-    if rule is None or levels.shape[1] == 1:
-        return levels
-    weights = levels.new_tensor(rule.weights).view(1, 3, 1, 1)
-    return rule.rounding((levels * weights).sum(dim=1, keepdim=True) / rule.divisor)
+    return levels if rule is None or levels.shape[1] == 1 else rule.convert(levels)

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from fusionkit.errors import FusionkitError
 from fusionkit.metrics.conventions import Convention, get_convention
 from fusionkit.metrics.images import prepare
+
+# Pixels of one batch of maps.
+CPU_PIXELS, GPU_PIXELS = 2**17, 2**24
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,14 @@ class Variant:
         range: Smallest and largest value, in words.
         note: In what it differs from the reference definition.
         options: Keyword arguments of the metric's kernel.
+        min_side: Smallest height and width under this convention, in pixels, where it is more than the metric's.
     """
 
     unit: str
     range: str
     note: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    min_side: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,14 +97,27 @@ class Metric:
             FusionkitError: If the metric does not exist in the convention or the images are too small.
         """
         variant = self.variant(convention.name)
-        height, width = levels["fused"].shape[-2:]
-        if min(height, width) < self.min_side:
+        needed = [levels[name] for name in self.needs.split(", ")]
+        height, width = needed[0].shape[-2:]
+        side = self.smallest(convention.name)
+        if min(height, width) < side:
             raise FusionkitError(
-                f"metric {self.name!r} needs images of at least {self.min_side}x{self.min_side} pixels; "
+                f"metric {self.name!r} needs images of at least {side}x{side} pixels under {convention.name!r}; "
                 f"got {height}x{width}"
             )
-        needed = (levels[name] for name in self.needs.split(", "))
-        return self.kernel(*needed, **variant.options).mean(dim=1)
+        # Few images at a time: their maps stay in the cache of a CPU, and memory stays bounded.
+        pixels = CPU_PIXELS if needed[0].device.type == "cpu" else GPU_PIXELS
+        count = max(1, pixels // needed[0][0].numel())
+        batches = zip(*(image.split(count) for image in needed), strict=True)
+        return torch.cat([self.kernel(*batch, **variant.options).mean(dim=1) for batch in batches])
+
+    def smallest(self, convention: str) -> int:
+        """Return the smallest height and width that a convention allows, in pixels.
+
+        Raises:
+            FusionkitError: If the metric does not exist in that convention.
+        """
+        return max(self.min_side, self.variant(convention).min_side)
 
     def variant(self, convention: str) -> Variant:
         """Return how a convention defines this metric.

@@ -38,7 +38,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Column:
-    """What a printed column means: a metric, a cost, an input of the experiment, or nothing we measure."""
+    """What a printed column means: a metric, a cost, an input of the experiment, or nothing we measure.
+
+    ``truncated`` says that the paper cuts its digits off instead of rounding.
+    """
 
     name: str
     better: str
@@ -49,6 +52,7 @@ class Column:
     not_measured: str | None = None
     role: str | None = None
     unit: str | None = None
+    truncated: bool = False
     also: tuple[Reading, ...] = ()
     evidence: str | None = None
 

@@ -142,7 +142,7 @@ def _cell(panel: Panel, row: TableRow, column: TableColumn, values: Values | Non
         return Cell(text)
     unit = column.column.unit
     decimals = max((printed_decimals(t, unit) for t in printed if printed_number(t, unit) is not None), default=3)
-    return make_cell(text, unit, values, _reason(panel, row, column, measured), decimals)
+    return make_cell(text, column.column, values, _reason(panel, row, column, measured), decimals)
 
 
 def _reason(panel: Panel, row: TableRow, column: TableColumn, measured: Measured) -> tuple[str, str]:

@@ -1,10 +1,12 @@
 """One cell of a table: what is printed, what is measured, and how far apart the two are."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from fusionkit.papers import Column
 from fusionkit.tables.intervals import mean_interval
 
 MATCH, CLOSE, DIFFERS, NOT_MEASURED = "match", "close", "differs", "not measured"
@@ -64,44 +66,46 @@ def printed_decimals(text: str, unit: str | None = None) -> int:
     return len(_bare(text, unit).partition(".")[2])
 
 
-def judge(published: float, decimals: int, measured: float) -> str:
+def judge(published: float, decimals: int, measured: float, truncated: bool = False) -> str:
     """Compare a measured number with a printed one.
 
     Args:
         published: The printed number.
         decimals: With how many decimals it is printed.
         measured: The measured number.
+        truncated: The paper cuts digits off instead of rounding.
 
     Returns:
-        ``match`` if rounding to the printed decimals gives the printed number, ``close`` if the two are at most 5 %
-        of the printed number apart, else ``differs``.
+        ``match`` if the measured number is printed like that, ``close`` if the two are at most 5 % of the printed
+        number apart, else ``differs``.
     """
-    if float(f"{measured:.{decimals}f}") == published:
+    shown = math.trunc(measured * 10**decimals) / 10**decimals if truncated else float(f"{measured:.{decimals}f}")
+    if shown == published:
         return MATCH
     # The small term: 4.2 is 5 % above 4, whatever binary fractions say.
     return CLOSE if abs(measured - published) <= (CLOSE_WITHIN + 1e-9) * abs(published) else DIFFERS
 
 
-def make_cell(published: str, unit: str | None, values: Values | None, reason: tuple[str, str], decimals: int) -> Cell:
+def make_cell(published: str, column: Column, values: Values | None, reason: tuple[str, str], decimals: int) -> Cell:
     """Build a cell.
 
     Args:
         published: Printed text; may be empty.
-        unit: Unit that may follow the printed number.
+        column: The printed column: its unit may follow the number, its digits may be cut off.
         values: Per-image values, a cost, or None where nothing is measured.
         reason: Why nothing is measured, and the row or column that this is about.
         decimals: Decimals to show where nothing is printed.
     """
-    number = printed_number(published, unit)
+    number = printed_number(published, column.unit)
     if number is not None:
-        decimals = printed_decimals(published, unit)
+        decimals = printed_decimals(published, column.unit)
     finite = _finite(values)
     if finite is None or not len(finite):
         text, subject = reason if finite is None else ("no pair has a finite value", reason[1])
         verdict = NOT_MEASURED if published else ""
         return Cell(published, verdict=verdict, reason=text, subject=subject, decimals=decimals)
     mean = float(finite.mean())
-    verdict = "" if number is None else judge(number, decimals, mean)
+    verdict = "" if number is None else judge(number, decimals, mean, column.truncated)
     if not isinstance(values, pd.Series):
         return Cell(published, mean, verdict=verdict, decimals=decimals)
     interval = mean_interval(finite) if len(finite) > 1 else None
