@@ -44,24 +44,43 @@ def fuse(
 
 @app.command()
 def evaluate(
-    fused: Annotated[Path, typer.Argument(help="Fused image or folder.")],
-    first: Annotated[Path, typer.Argument(help="First source or folder.")],
-    second: Annotated[Path, typer.Argument(help="Second source or folder.")],
-    convention: Annotated[str, typer.Option(help="Which toolbox's definitions.")] = "tang",
-    metric: Annotated[list[str] | None, typer.Option(help="A metric; repeat for several. Default: all.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Also write the values per image here.")] = None,
+    fused: Annotated[Path, typer.Option(help="Fused images: a folder, or one image.")],
+    a: Annotated[Path, typer.Option(help="First sources: a folder with the same names, or one image.")],
+    b: Annotated[Path, typer.Option(help="Second sources: likewise.")],
+    metrics: Annotated[str, typer.Option(help="Names with commas between them, or all.")] = "all",
+    convention: Annotated[str, typer.Option(help="Which toolbox's definitions, or all.")] = "tang",
+    out: Annotated[Path | None, typer.Option(help="CSV of the values per image; the same command resumes.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="Other fused images of the same sources.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Most processes at a time. Default: one per core.")] = None,
 ) -> None:
-    """Measure fused images against their sources."""
-    from fusionkit.files import write_text
-    from fusionkit.folders import evaluate_files
+    """Measure fused images against their sources, and compare them with others.
 
-    table = evaluate_files(fused, first, second, metric, convention)
-    if csv:
-        write_text(csv, table.to_csv(float_format="%.9g", lineterminator="\n"))
-    typer.echo(table.round(4).to_string() if len(table) <= 20 else table.describe().round(4).to_string())
-    missing = table.isna().sum()
-    for name in missing.index[missing > 0]:
-        typer.echo(f"{name}: not a number for {missing[name]} of {len(table)} images, left out of the mean")
+    Files are matched by name without suffix. 16-bit images are measured at 8 bits.
+    With --compare, the values of the other images go beside --out, to NAME-compare.csv.
+    """
+    import warnings
+
+    from fusionkit import compare as comparing
+    from fusionkit.scoring import match_triples, score_folders
+
+    names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
+    if compare:
+        match_triples(compare, a, b)  # says what is wrong before anything is measured
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_: typer.echo(f"note: {message}", err=True)
+            scores = score_folders(fused, a, b, names, convention, out, jobs)
+            typer.echo(comparing.summary_text(comparing.summarise(scores)))
+            if compare:
+                beside = out and out.with_stem(f"{out.stem}-compare")
+                other = score_folders(compare, a, b, names, convention, beside, jobs)
+                typer.echo(f"\nfirst: {fused}\nsecond: {compare}")
+                typer.echo(comparing.comparison_text(comparing.compare(scores, other)))
+    except KeyboardInterrupt:
+        kept = "the same command goes on from here" if out else "with --out, the same command would go on from here"
+        typer.echo(f"interrupted; {kept}", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command()

@@ -1,12 +1,10 @@
-"""Fusing and evaluating image files: single ones, or folders whose files have the same names."""
+"""Fusing image files: single ones, or folders whose files have the same names."""
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fusionkit import metrics
 from fusionkit.data.colour import ycbcr_to_rgb
 from fusionkit.data.images import SUFFIXES, bit_depth, read_image, write_image
 from fusionkit.data.pairs import Pair, make_pair
@@ -59,37 +57,6 @@ def fuse_files(model: nn.Module, first: Path, second: Path, output: Path) -> lis
         bits = max(bit_depth(a), bit_depth(b))
         write_image(target, fuse_pair(model, pair), bits)
     return [target for _, _, target in jobs]
-
-
-def evaluate_files(
-    fused: Path, first: Path, second: Path, names: list[str] | None = None, convention: str = "tang"
-) -> pd.DataFrame:
-    """Measure fused image files against their sources.
-
-    Args:
-        fused: Fused image or folder of them.
-        first: First source, or folder with the same names.
-        second: Second source, or folder with the same names.
-        names: Metrics; None takes all that the convention has.
-        convention: Which toolbox's definitions.
-
-    Returns:
-        One row per image (index ``image``), one column per metric.
-
-    Raises:
-        FusionkitError: Missing partner, unequal sizes, unreadable image, unknown metric or convention.
-    """
-    groups = matching_files(fused, first, second) if fused.is_dir() else [(fused, first, second)]
-    rows = {}
-    for group in bar(groups, "evaluating", unit="image") if len(groups) > 1 else groups:
-        images = [read_image(path)[None] for path in group]
-        sizes = {tuple(image.shape[-2:]) for image in images}
-        if len(sizes) > 1:
-            listed = ", ".join(f"{p} {i.shape[-1]}x{i.shape[-2]}" for p, i in zip(group, images, strict=True))
-            raise FusionkitError(f"images differ in size: {listed}")
-        found = metrics.evaluate(*images, names, convention)
-        rows[group[0].name] = {name: float(value) for name, value in found.items()}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("image")
 
 
 def matching_files(*folders: Path) -> list[tuple[Path, ...]]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from fusionkit.intervals import bootstrap, paired
 from fusionkit.measure import list_measurements, load_measurement
-from fusionkit.tables.intervals import bootstrap, paired
 
 TRIVIAL = ("average", "maximum")
 

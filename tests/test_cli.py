@@ -46,18 +46,64 @@ def test_fuse_grey_colour_and_deep_images(tmp_path, command):
     assert bit_depth(tmp_path / "d.png") == 16
 
 
-def test_fuse_and_evaluate_folders(tmp_path, command):
-    for name in ("1.png", "2.png"):
-        image(tmp_path / "ct" / name)
-        image(tmp_path / "mri" / name)
-    assert command("fuse", tmp_path / "ct", tmp_path / "mri", "-o", tmp_path / "out", "--model", "maximum")[0] == 0
-    arguments = ("evaluate", tmp_path / "out", tmp_path / "ct", tmp_path / "mri", "--convention", "cddfuse")
-    code, out, _ = command(*arguments, "--metric", "en", "--metric", "sf", "--csv", tmp_path / "v.csv")
+@pytest.fixture
+def fused(tmp_path, command):
+    """Arguments of evaluate for two pairs of another file type, fused by this command."""
+    for name in ("1", "2"):
+        image(tmp_path / "ct" / f"{name}.bmp")
+        image(tmp_path / "mri" / f"{name}.bmp")
+    for model in ("maximum", "average"):
+        folders = (tmp_path / "ct", tmp_path / "mri", "-o", tmp_path / model)
+        assert command("fuse", *folders, "--model", model)[0] == 0
+    return ("evaluate", "--fused", tmp_path / "maximum", "--a", tmp_path / "ct", "--b", tmp_path / "mri")
+
+
+def test_evaluate_folders(tmp_path, command, fused):
+    image(tmp_path / "ct" / "3.png")
+    code, out, err = command(*fused, "--metrics", "en, sf", "--convention", "cddfuse", "--out", tmp_path / "v.csv")
     assert code == 0
-    assert "2.png" in out
-    assert pd.read_csv(tmp_path / "v.csv").columns.tolist() == ["image", "en", "sf"]
+    assert [line.split()[:3] for line in out.splitlines()[2:]] == [["en", "↑", "cddfuse"], ["sf", "↑", "cddfuse"]]
+    for folder in ("maximum", "mri"):
+        assert f"note: not evaluated, missing in {tmp_path / folder}: 3\n" in err
+    values = pd.read_csv(tmp_path / "v.csv")
+    assert values.columns.tolist() == ["image", "convention", "metric", "value", "inputs"]
+    assert values["metric"].tolist() == ["en", "sf"] * 2
 
 
+def test_evaluate_against_another_folder(tmp_path, command, fused):
+    out_file = tmp_path / "v.csv"
+    code, out, _ = command(*fused, "--compare", tmp_path / "average", "--out", out_file, "--convention", "all")
+    assert code == 0
+    assert f"second: {tmp_path / 'average'}\n2 image pairs;" in out
+    assert "under 6 pairs" in out
+    assert len(pd.read_csv(out_file)) == len(pd.read_csv(tmp_path / "v-compare.csv"))
+    one, two = tmp_path / "maximum" / "1.png", tmp_path / "average" / "2.png"
+    code, out, _ = command("evaluate", "--fused", one, "--a", one, "--b", one, "--compare", two)
+    assert code == 0
+    assert "1 image pair;" in out
+    code, _, error = command(*fused, "--compare", tmp_path / "lost")
+    assert (code, error) == (2, f"error: image or folder not found: {tmp_path / 'lost'}\n")
+
+
+def test_interrupted_evaluation_is_resumed(tmp_path, command, fused, monkeypatch):
+    from fusionkit.scoring import score_triple
+
+    def interrupted(triple, wanted):
+        if triple.name == "2":
+            raise KeyboardInterrupt
+        return score_triple(triple, wanted)
+
+    monkeypatch.setattr("fusionkit.scoring.score_triple", interrupted)
+    code, _, error = command(*fused, "--out", tmp_path / "v.csv")
+    assert code == 130
+    assert error.endswith("interrupted; the same command goes on from here\n")
+    assert set(pd.read_csv(tmp_path / "v.csv")["image"]) == {1}
+    monkeypatch.undo()
+    assert command(*fused, "--out", tmp_path / "v.csv")[0] == 0
+    assert set(pd.read_csv(tmp_path / "v.csv")["image"]) == {1, 2}
+
+
+EVALUATE = ("evaluate", "--fused", "{a}", "--a", "{a}", "--b")
 BAD = [
     (("fuse", "{a}", "{lost}", "-o", "{o}", "--model", "maximum"), "image or folder not found: "),
     (("fuse", "{a}", "{small}", "-o", "{o}", "--model", "maximum"), "differ in size"),
@@ -67,9 +113,15 @@ BAD = [
     (("fuse", "{folder}", "{other}", "-o", "{o}", "--model", "maximum"), "no partner of the same name"),
     (("fuse", "{a}", "{a}", "-o", "{o}", "--model", "maximumm"), "did you mean maximum"),
     (("fuse", "{a}", "{a}", "-o", "{a}/o.png", "--model", "maximum"), "cannot write"),
-    (("evaluate", "{a}", "{a}", "{small}"), "differ in size"),
-    (("evaluate", "{a}", "{a}", "{a}", "--convention", "tangg"), "did you mean tang"),
-    (("evaluate", "{a}", "{a}", "{a}", "--metric", "enn"), "did you mean en"),
+    ((*EVALUATE, "{small}"), "differ in size"),
+    ((*EVALUATE, "{broken}"), "broken.png: damaged"),
+    ((*EVALUATE, "{lost}"), "image or folder not found: "),
+    ((*EVALUATE, "{folder}"), "give three folders or three images"),
+    (("evaluate", "--fused", "{folder}", "--a", "{folder}", "--b", "{other}"), "no image name occurs in all three"),
+    ((*EVALUATE, "{a}", "--convention", "tangg"), "did you mean tang"),
+    ((*EVALUATE, "{a}", "--metrics", "en,enn"), "did you mean en"),
+    ((*EVALUATE, "{a}", "--out", "{a}"), "not a table of scores"),
+    ((*EVALUATE, "{a}", "--jobs", "0"), "0 jobs"),
     (("train", "lightfusionnet/pet"), "did you mean"),
     (("measure", "lightfusionnet/table9"), "unknown"),
     (("measure", "--method", "maximum"), "go together"),
@@ -79,7 +131,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a)[:40] for a, _ in BAD])
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a) for a, _ in BAD])
 def test_bad_input_gives_one_line_and_code_2(tmp_path, command, arguments, message):
     places = {
         "a": image(tmp_path / "a.png"),

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from fusionkit.errors import FusionkitError
+from fusionkit.intervals import difference_interval, mean_interval, ratio_interval
 from fusionkit.papers import Claim, Column, Panel, Reading, Row, get_panel, list_papers, load_paper
 from fusionkit.tables import FORMATS, build, counts, render, summarise, to_frame
 from fusionkit.tables import claims as c
 from fusionkit.tables.cells import CLOSE, DIFFERS, MATCH, NOT_MEASURED, judge, printed_decimals, printed_number
-from fusionkit.tables.intervals import difference_interval, mean_interval, ratio_interval
 from fusionkit.tables.summary import exclusions, reasons
 
 PANELS = [f"{paper}/{panel.id}" for paper in list_papers() for panel in load_paper(paper).panels]

@@ -16,11 +16,11 @@ from fusionkit.audits.columns import (
     seeds_of,
 )
 from fusionkit.cost import parameters
+from fusionkit.intervals import difference_interval
 from fusionkit.measure import load_measurement
 from fusionkit.models import build_model
 from fusionkit.papers import get_panel
 from fusionkit.recipes import load_recipe
-from fusionkit.tables.intervals import difference_interval
 from fusionkit.weights import list_weights
 from fusionkit.yardstick import TRIVIAL, yardstick
 

@@ -21,10 +21,10 @@ from fusionkit.audits.columns import (
 from fusionkit.data import get_dataset, present
 from fusionkit.data.leakage import overlap
 from fusionkit.data.registry import split_names, split_table
+from fusionkit.intervals import CONFIDENCE, RESAMPLES, difference_interval, paired
 from fusionkit.papers import get_panel
 from fusionkit.profiles import Profile, as_profile
 from fusionkit.tables.cells import judge
-from fusionkit.tables.intervals import CONFIDENCE, RESAMPLES, difference_interval, paired
 
 GROUPS = {
     "pair": "both images in training",

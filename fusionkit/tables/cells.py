@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fusionkit.intervals import mean_interval
 from fusionkit.papers import Column
-from fusionkit.tables.intervals import mean_interval
 
 MATCH, CLOSE, DIFFERS, NOT_MEASURED = "match", "close", "differs", "not measured"
 CLOSE_WITHIN = 0.05

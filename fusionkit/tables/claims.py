@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fusionkit.intervals import difference_interval, paired, ratio_interval
 from fusionkit.papers import Claim
 from fusionkit.tables.cells import Values
-from fusionkit.tables.intervals import difference_interval, paired, ratio_interval
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURABLE, NOT_PRINTED = (
     "holds",
