@@ -163,6 +163,32 @@ def verify(
 
 
 @app.command()
+def survey(
+    only: Annotated[str, typer.Option(help="Only jobs whose method or dataset contains this.")] = "",
+    force: Annotated[bool, typer.Option(help="Measure again even where nothing changed.")] = False,
+) -> None:
+    """Measure released fused images, and some of ours, under every metric of every convention."""
+    from fusionkit.survey import standing_surveys
+    from fusionkit.survey import survey as survey_one
+
+    for method, dataset, split in standing_surveys():
+        if only in f"{method} {dataset}":
+            done = survey_one(method, dataset, split, force)
+            pairs, quantities = done.values.shape
+            typer.echo(f"{method} on {dataset}/{split}: {pairs} pairs, {quantities} quantities")
+
+
+@app.command()
+def calibrate(
+    golden: Annotated[Path, typer.Argument(help="Folder with golden.json and its images.")],
+) -> None:
+    """Compare the metrics with values that others computed and write results/calibration.md."""
+    from fusionkit.calibration_page import write_calibration
+
+    typer.echo(f"written: {write_calibration(golden)}")
+
+
+@app.command()
 def models() -> None:
     """List the models and their trained weights."""
     from fusionkit.models import MODELS

@@ -12,10 +12,10 @@ from tabulate import tabulate
 
 from fusionkit.errors import FusionkitError
 from fusionkit.intervals import mean_interval, paired
-from fusionkit.metrics import CONVENTIONS, METRICS, get_metric
+from fusionkit.metrics import CONVENTIONS, METRICS, Metric, get_metric
 from fusionkit.scoring import COLUMNS
 
-ARROWS = {"higher": "↑", "lower": "↓"}
+ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
 # With fewer pairs no outcome of the signed-rank test is below 0.05.
 FEWEST_PAIRS = 6
 FEW, EQUAL = f"under {FEWEST_PAIRS} pairs", "all equal"
@@ -28,7 +28,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         scores: Table of scores, as `fusionkit.scoring.score_folders` returns it.
 
     Returns:
-        One row per metric and convention: ``metric``, ``convention``, ``better`` (higher or lower), ``unit``,
+        One row per metric and convention: ``metric``, ``convention``, ``better`` (higher, lower or zero), ``unit``,
         ``images`` (with a finite value), ``nan`` and ``infinite`` (images left out), ``mean``, and its interval from
         ``low`` to ``high``, which is infinite for less than two images.
 
@@ -85,7 +85,7 @@ def compare(scores: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
             "metric": metric,
             "convention": convention,
             "better": get_metric(metric).better,
-            **_compared(*paired(group["value_first"], group["value_second"]), get_metric(metric).better, len(group)),
+            **_compared(*paired(group["value_first"], group["value_second"]), get_metric(metric), len(group)),
         }
         for metric, convention, group in _quantities(both)
     ]
@@ -151,10 +151,10 @@ def comparison_text(comparison: pd.DataFrame) -> str:
     return "\n".join([title, _table(rows), *notes])
 
 
-def _compared(first: np.ndarray, second: np.ndarray, better: str, pairs: int) -> dict[str, float | int | str]:
+def _compared(first: np.ndarray, second: np.ndarray, metric: Metric, pairs: int) -> dict[str, float | int | str]:
     difference = first - second
     low, high = mean_interval(difference)
-    gain = difference if better == "higher" else -difference
+    gain = metric.gain(first) - metric.gain(second)
     untested = FEW if len(first) < FEWEST_PAIRS else EQUAL if not difference.any() else ""
     found = len(first) > 0
     return {

@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from fusionkit.errors import unknown
+from fusionkit.errors import FusionkitError, unknown
+from fusionkit.metrics.filters import Moments, sobel, window
+from fusionkit.metrics.similarity import GAUSSIAN, SMALLEST_SIDE, multi_scale_ssim, ssim_map
 
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def sobel_magnitude(image: Tensor) -> Tensor:
     """Return ``|Gx| + |Gy|`` of the 3x3 Sobel operator with zero padding, shape of ``image``."""
-    row = image.new_tensor([-1.0, 0.0, 1.0])
-    column = image.new_tensor([1.0, 2.0, 1.0])
-    gx = torch.outer(column, row)
-    kernels = torch.stack([gx, gx.T])[:, None]
-    return F.conv2d(image, kernels, padding=1).abs().sum(1, keepdim=True)
+    gx, gy = sobel(image, "zero")
+    return gx.abs() + gy.abs()
 
 
 def intensity_max(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -35,23 +34,6 @@ def gradient_max(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return F.l1_loss(sobel_magnitude(fused), target)
 
 
-def _blur_matrix(length: int, like: Tensor) -> Tensor:
-    """Return the (length, length) matrix that convolves with the Gaussian window, zeros outside."""
-    x = torch.arange(-5, 6, dtype=like.dtype, device=like.device)
-    window = torch.exp(-(x**2) / (2 * 1.5**2))
-    window = window / window.sum()
-    position = torch.arange(length, device=like.device)
-    offset = position[:, None] - position + 5
-    inside = (offset >= 0) & (offset <= 10)
-    return torch.where(inside, window[offset.clamp(0, 10)], 0.0)
-
-
-def _blur(images: Tensor) -> Tensor:
-    """Blur (..., H, W) as two matrix products: on a CPU far faster than one-channel convolutions."""
-    height, width = images.shape[-2:]
-    return _blur_matrix(height, images) @ images @ _blur_matrix(width, images)
-
-
 def ssim_to_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return ``1 - (SSIM(fused, a) + SSIM(fused, b)) / 2``.
 
@@ -60,22 +42,32 @@ def ssim_to_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     Source: LightFusionNet, eqs. 3-4. The paper does not define I_XY; this reading is SwinFusion's medical loss,
     whose three weights equal those of eq. 5.
     """
-    c1, c2 = 0.01**2, 0.03**2
-    moments = torch.cat([fused, a, b, fused * fused, a * a, b * b, fused * a, fused * b], 1)
-    mean_f, mean_a, mean_b, ff, aa, bb, fa, fb = _blur(moments).split(1, 1)
-    total = fused.new_zeros(())
-    for mean_s, ss, fs in ((mean_a, aa, fa), (mean_b, bb, fb)):
-        luminance = (2 * mean_f * mean_s + c1) / (mean_f**2 + mean_s**2 + c1)
-        variances = (ff - mean_f**2) + (ss - mean_s**2)
-        structure = (2 * (fs - mean_f * mean_s) + c2) / (variances + c2)
-        total = total + (luminance * structure).mean()
-    return 1 - total / 2
+    moments = Moments(window(GAUSSIAN, "zero"))
+    of_a, of_b = (ssim_map(moments, fused, source, data_range=1.0).mean() for source in (a, b))
+    return 1 - (of_a + of_b) / 2
+
+
+def ms_ssim_to_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return ``1 - (MS-SSIM(fused, a) + MS-SSIM(fused, b)) / 2``, five scales, at least 176x176 pixels.
+
+    NaN where the mean similarity of a scale is negative.
+
+    Raises:
+        FusionkitError: The images are too small for five scales.
+    """
+    if min(fused.shape[-2:]) < SMALLEST_SIDE:
+        height, width = fused.shape[-2:]
+        raise FusionkitError(
+            f"loss term 'ms_ssim_to_sources' needs {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels; got {height}x{width}"
+        )
+    return 1 - multi_scale_ssim(fused, a, b, data_range=1.0).mean()
 
 
 TERMS: dict[str, Term] = {
     "intensity_max": intensity_max,
     "gradient_max": gradient_max,
     "ssim_to_sources": ssim_to_sources,
+    "ms_ssim_to_sources": ms_ssim_to_sources,
 }
 
 

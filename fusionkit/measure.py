@@ -31,7 +31,7 @@ from fusionkit.progress import bar
 from fusionkit.provenance import code_version, config_hash, environment
 from fusionkit.weights import find_weights, list_weights, load_model
 
-DIGITS = 9
+DIGITS = 12
 CONTEXT = ("average", "maximum")
 
 
@@ -102,24 +102,34 @@ def measure(method: str, dataset: str, split: str, force: bool = False) -> Measu
     if kept and not force and kept.provenance["key"] == config_hash(_inputs(method, dataset, split)):
         return kept
     done = compute(method, dataset, split)
-    path = _file(method, dataset, split)
-    write_json(path.with_suffix(".json"), done.provenance)
-    write_text(path, done.values.to_csv(float_format=f"%.{DIGITS}g", lineterminator="\n"))
+    write_measurement(done)
     return done
 
 
-def load_measurement(method: str, dataset: str, split: str) -> Measurement | None:
-    """Return a measurement as its file holds it, or None; never computes."""
-    path = _file(method, dataset, split)
+def write_measurement(done: Measurement, collection: str = "measured") -> None:
+    """Write a measurement to its files: values as CSV, provenance as JSON beside it.
+
+    Args:
+        done: The measurement.
+        collection: Folder of ``results`` that it belongs to.
+    """
+    path = _file(done.method, done.dataset, done.split, collection)
+    write_json(path.with_suffix(".json"), done.provenance)
+    write_text(path, done.values.to_csv(float_format=f"%.{DIGITS}g", lineterminator="\n"))
+
+
+def load_measurement(method: str, dataset: str, split: str, collection: str = "measured") -> Measurement | None:
+    """Return a measurement as its file in a folder of ``results`` holds it, or None; never computes."""
+    path = _file(method, dataset, split, collection)
     if not path.is_file() or not path.with_suffix(".json").is_file():
         return None
     values = pd.read_csv(path, dtype={"pair": str}).set_index("pair").astype(float)
     return Measurement(method, dataset, split, values, json.loads(path.with_suffix(".json").read_text()))
 
 
-def list_measurements() -> list[tuple[str, str, str]]:
-    """Return (method, dataset, split) of all measurements on file."""
-    folder = paths.results_dir() / "measured"
+def list_measurements(collection: str = "measured") -> list[tuple[str, str, str]]:
+    """Return (method, dataset, split) of all measurements on file in a folder of ``results``."""
+    folder = paths.results_dir() / collection
     return [
         (file.stem.replace("--", ":", 1), file.parent.parent.name, file.parent.name)
         for file in sorted(folder.glob("*/*/*.csv"))
@@ -255,12 +265,12 @@ def _inputs(method: str, dataset: str, split: str) -> dict[str, Any]:
         "losses": _loss_presets(dataset),
         "weights_sha256": sha256(find_weights(name, weights)) if weights else None,
         "data": dataset_hash(dataset, split),
-        "source": _source_hash(name),
+        "source": source_hash(name),
     }
 
 
-def _file(method: str, dataset: str, split: str) -> Path:
-    return paths.results_dir() / "measured" / dataset / split / f"{method.replace(':', '--')}.csv"
+def _file(method: str, dataset: str, split: str, collection: str) -> Path:
+    return paths.results_dir() / collection / dataset / split / f"{method.replace(':', '--')}.csv"
 
 
 @cache
@@ -269,11 +279,17 @@ def _available() -> frozenset[tuple[str, str]]:
 
 
 @cache
-def _source_hash(model: str) -> str:
-    """Return a hash of the code that decides values: metrics, losses and the model, without comments and layout."""
-    build = MODELS[model].build
-    module = inspect.getsourcefile(getattr(build, "func", build))
-    files = [*sorted((paths.PACKAGE / "metrics").glob("*.py")), paths.PACKAGE / "losses.py", Path(str(module))]
+def source_hash(model: str | None = None) -> str:
+    """Return a hash of the code that decides values, without comments and layout.
+
+    Args:
+        model: Whose code belongs to it, with that of the losses; None for the metrics alone.
+    """
+    files = sorted((paths.PACKAGE / "metrics").glob("*.py"))
+    if model:
+        build = MODELS[model].build
+        module = inspect.getsourcefile(getattr(build, "func", build))
+        files += [paths.PACKAGE / "losses.py", Path(str(module))]
     return config_hash({file.name: ast.dump(_without_docstrings(file)) for file in files})
 
 

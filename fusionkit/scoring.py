@@ -16,7 +16,7 @@ from fusionkit import parallel, paths
 from fusionkit.data.images import SUFFIXES, read_image
 from fusionkit.errors import FusionkitError
 from fusionkit.files import sha256, write_text
-from fusionkit.metrics import CONVENTIONS, METRICS, TooSmallWarning, evaluate, get_convention, get_metric
+from fusionkit.metrics import CONVENTIONS, METRICS, TooSmallWarning, evaluate_conventions, get_convention, get_metric
 from fusionkit.progress import bar
 from fusionkit.provenance import config_hash
 
@@ -165,13 +165,7 @@ def score_triple(triple: Triple, wanted: Sequence[Quantity]) -> Values:
     if len({image.shape[-2:] for image in images}) > 1:
         sizes = (f"{path} {image.shape[-1]}x{image.shape[-2]}" for path, image in zip(files, images, strict=True))
         raise FusionkitError(f"images differ in size: {', '.join(sizes)}")
-    side = min(images[0].shape[-2:])
-    values: Values = {}
-    for convention in dict.fromkeys(convention for convention, _ in wanted):
-        names = [m for c, m in wanted if c == convention and get_metric(m).smallest(c) <= side]
-        found = evaluate(*images, names, convention) if names else {}
-        values |= {(convention, name): float(value) for name, value in found.items()}
-    return values
+    return {quantity: value.item() for quantity, value in evaluate_conventions(*images, wanted).items()}
 
 
 def read_scores(path: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Loss terms: exact zeros, gradients, an outside oracle for SSIM."""
+"""Loss terms: exact zeros, gradients, outside oracles."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from scipy.ndimage import convolve
 from skimage.metrics import structural_similarity
 
 from fusionkit import FusionkitError, losses
+from fusionkit.metrics.similarity import ms_ssim
 
 
 def pair(size=32, seed=0, dtype=torch.float32):
@@ -60,6 +61,39 @@ def test_ssim_agrees_with_scikit_image_away_from_the_border():
     assert ours == pytest.approx(np.mean(theirs), abs=1e-9)
 
 
+def test_ssim_agrees_with_convolutions_up_to_the_border():
+    """Zeros outside the image, as `torch.nn.functional.conv2d` pads."""
+    a, b = pair(20, dtype=torch.float64)
+    fused = (2 * a + b) / 3
+    taps = torch.exp(-(torch.arange(-5.0, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
+    kernel = torch.outer(taps, taps) / taps.sum() ** 2
+
+    def blur(x):
+        return torch.nn.functional.conv2d(x, kernel[None, None], padding=5)
+
+    def similarity(x, y):
+        mx, my = blur(x), blur(y)
+        luminance = (2 * mx * my + 1e-4) / (mx**2 + my**2 + 1e-4)
+        variances = blur(x * x) - mx**2 + blur(y * y) - my**2
+        return (luminance * (2 * (blur(x * y) - mx * my) + 9e-4) / (variances + 9e-4)).mean()
+
+    expected = 1 - (similarity(fused, a) + similarity(fused, b)) / 2
+    torch.testing.assert_close(losses.ssim_to_sources(fused, a, b), expected, rtol=1e-10, atol=0)
+
+
+def test_ms_ssim_is_the_metric_on_another_scale():
+    a, b = pair(180)
+    a, b = (image.mul(255).round().to(torch.uint8) for image in (a, (2 * a + b) / 3))
+    expected = 1 - ms_ssim(a, a, b, convention="reference").item()
+    assert losses.ms_ssim_to_sources(*(image.double() / 255 for image in (a, a, b))).item() == pytest.approx(expected)
+
+
+def test_ms_ssim_needs_room_for_five_scales():
+    a, b = pair(175)
+    with pytest.raises(FusionkitError, match="needs 176x176 pixels; got 175x175"):
+        losses.ms_ssim_to_sources(a, a, b)
+
+
 def test_sobel_agrees_with_scipy():
     a, _ = pair(dtype=torch.float64)
     x = np.outer([1, 2, 1], [-1, 0, 1])
@@ -67,11 +101,19 @@ def test_sobel_agrees_with_scipy():
     np.testing.assert_allclose(losses.sobel_magnitude(a)[0, 0].numpy(), expected, atol=1e-12)
 
 
-def test_gradients_are_right():
+@pytest.mark.parametrize("name", [name for name in losses.TERMS if name != "ms_ssim_to_sources"])
+def test_gradients_are_right(name):
     a, b = pair(14, dtype=torch.float64)
     fused = (0.3 * a + 0.6 * b).requires_grad_()
-    loss = losses.preset("lightfusionnet")
-    assert torch.autograd.gradcheck(lambda x: loss(x, a, b)["total"], fused, atol=1e-4)
+    assert torch.autograd.gradcheck(lambda x: losses.TERMS[name](x, a, b), fused)
+
+
+def test_gradient_of_ms_ssim_is_right_along_a_line():
+    """Each of its many pixels in turn would take long."""
+    a, b = pair(176, dtype=torch.float64)
+    start, direction = 0.5 * a + 0.4 * b, a - b
+    weight = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: losses.ms_ssim_to_sources(start + x * direction, a, b), weight)
 
 
 def test_unknown_names_suggest_near_ones():

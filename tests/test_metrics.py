@@ -1,40 +1,24 @@
-import json
 import math
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from PIL import Image
 from torch import Tensor
 
 from fusionkit import metrics
 from fusionkit.errors import FusionkitError
 from fusionkit.metrics.images import prepare
 
-# Convention name to key of the golden file.
-GOLDEN = {
-    "tang": "tang",
-    "tang2022": "tang2022",
-    "vifb": "vifb",
-    "cddfuse": "cddfuse_f64",
-    "cddfuse-uint8": "cddfuse_uint8",
+# The tie rules and the order of arguments of these look at which source is which.
+ASYMMETRIC = {"viff", "q_c", "nabf_asdriven"}
+KINDS = {
+    "noise": lambda shape, random: random.integers(0, 256, shape),
+    "three levels": lambda shape, random: random.choice([0, 128, 255], shape),
+    "soft": lambda shape, random: np.cumsum(random.integers(-3, 4, shape), -1) + 128,
+    "patches": lambda shape, random: np.kron(random.integers(0, 256, (*shape[:2], 8, 8)), np.ones((8, 8))),
 }
-SYMMETRIC = ("mi", "cc", "scd")
-
-
-def read(path: Path) -> Tensor:
-    with Image.open(path) as image:
-        pixels = np.array(image)
-    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).movedim(-1, 0)[None]
-
-
-def number(value: float | str) -> float:
-    return float(value) if isinstance(value, str) else value
 
 
 def noise(seed: int, *shape: int) -> Tensor:
@@ -47,115 +31,42 @@ def triple(seed: int = 0, batch: int = 2, channels: int = 1, size: tuple[int, in
 
 @st.composite
 def triples(draw: st.DrawFn) -> list[Tensor]:
-    shape = draw(st.tuples(st.integers(1, 3), st.just(1), st.integers(2, 7), st.integers(2, 7)))
-    return [torch.from_numpy(draw(hnp.arrays(np.uint8, shape))) for _ in range(3)]
+    """Images as large as almost every metric needs, of the kinds that upset metrics."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    height, width = draw(st.integers(44, 50)), draw(st.integers(44, 50))
+    kinds = [KINDS[draw(st.sampled_from(sorted(KINDS)))] for _ in range(3)]
+    drawn = [np.clip(kind((2, 1, 64, 64), random), 0, 255)[..., :height, :width] for kind in kinds]
+    return [torch.from_numpy(image.astype(np.uint8)) for image in drawn]
 
 
-@pytest.fixture(scope="module")
-def reference_values(golden: Path) -> dict:
-    return json.loads((golden / "metrics" / "golden.json").read_text())
-
-
-@pytest.mark.parametrize("convention", GOLDEN)
-def test_golden_values(golden: Path, reference_values: dict, convention: str) -> None:
-    key, compared, failures = GOLDEN[convention], 0, []
-    assert len(reference_values["triples"]) >= 19
-    for name, entry in reference_values["triples"].items():
-        fused, a, b = (read(golden / "metrics" / entry["files"][k]) for k in "FAB")
-        measured = metrics.evaluate(fused, a, b, convention=convention)
-        for metric, value in measured.items():
-            if f"{key}.{metric.upper()}" in entry["degenerate"]:
-                continue
-            expected = number(entry["values"][key][metric.upper()])
-            relative, absolute = reference_values["tolerance"][key][metric.upper()]
-            if not np.isclose(value.item(), expected, relative, absolute, equal_nan=True):
-                failures.append((name, metric, value.item(), expected))
-            compared += 1
-    assert not failures
-    assert compared >= 19 * (5 if convention == "vifb" else 7) - 2
-
-
-def test_golden_float32_evaluator(golden: Path, reference_values: dict) -> None:
-    """The float32 run of CDDFuse's code agrees within the looser tolerance of its own key."""
-    entry = reference_values["triples"]["tno08_DenseFuse"]
-    fused, a, b = (read(golden / "metrics" / entry["files"][k]) for k in "FAB")
-    for metric, value in metrics.evaluate(fused, a, b, convention="cddfuse").items():
-        relative, absolute = reference_values["tolerance"]["cddfuse"][metric.upper()]
-        assert value.item() == pytest.approx(entry["values"]["cddfuse"][metric.upper()], rel=relative, abs=absolute)
-
-
-def test_golden_exact_information(golden: Path, reference_values: dict) -> None:
-    for entry in reference_values["triples"].values():
-        fused, a, b = (read(golden / "metrics" / entry["files"][k]) for k in "FAB")
-        standard = entry["values"]["standard"]
-        bits = metrics.mi(fused, a, b, convention="reference").item()
-        assert bits == pytest.approx(number(standard["MI_bits_exact"]), rel=1e-9, abs=1e-10)
-        nats = metrics.mi(fused, a, b, convention="vifb").item()
-        assert nats == pytest.approx(number(standard["MI_nat_exact"]), rel=1e-9, abs=1e-10)
-
-
-def test_published_tno_spreadsheet(real_data: Path) -> None:
-    folder = real_data / "published_fusions" / "tno"
-    table = pd.read_csv(folder / "metrics_per_image.csv").set_index(["file", "method"])
-    for file, method in (
-        ("08.png", "DenseFuse"),
-        ("05.png", "U2Fusion"),
-        ("11.png", "FusionGAN"),
-        ("07.png", "SeAFusion"),  # channels differ: MATLAB's grey rule
-    ):
-        if not (folder / method / file).is_file():
-            pytest.skip(f"published image {method}/{file} absent")
-        a, b = (read(real_data / "tno" / "test" / modality / file) for modality in ("ir", "vi"))
-        measured = metrics.evaluate(read(folder / method / file), a, b, convention="tang2022")
-        row = table.loc[(file, method)]
-        for name in ("sd", "sf", "ag", "mi", "en", "cc", "scd"):
-            assert measured[name].item() == pytest.approx(row[name.upper()], rel=1e-9), (file, method, name)
-
-
-@pytest.mark.parametrize(("file", "method"), [("manWalking.jpg", "GTF"), ("carLight.jpg", "ADF")])
-def test_published_vifb_values(real_data: Path, file: str, method: str) -> None:
-    """Colour channel by channel, five printed digits."""
-    folder = real_data / "published_fusions" / "vifb"
-    if not (folder / method / file).is_file():
-        pytest.skip(f"published image {method}/{file} absent")
-    row = pd.read_csv(folder / "metrics_per_image.csv").set_index(["file", "method"]).loc[(file, method)]
-    a, b = (read(real_data / "vifb" / "test" / modality / file) for modality in ("ir", "vi"))
-    measured = metrics.evaluate(read(folder / method / file), a, b, convention="vifb")
-    columns = {
-        "en": "Entropy",
-        "mi": "Mutinf",
-        "ag": "Avg_gradient",
-        "sd": "Variance",
-        "sf": "Spatial_frequency",
-    }
-    for name, column in columns.items():
-        assert measured[name].item() == pytest.approx(row[column], rel=5e-5), (name, row[column])
-
-
-@settings(max_examples=25, deadline=None)
-@given(images=triples(), convention=st.sampled_from(sorted(metrics.CONVENTIONS)))
+@pytest.mark.filterwarnings("ignore::fusionkit.metrics.TooSmallWarning")
+@pytest.mark.parametrize("convention", sorted(metrics.CONVENTIONS))
+@settings(max_examples=4, deadline=None)
+@given(images=triples())
 def test_batch_equals_loop(images: list[Tensor], convention: str) -> None:
     whole = metrics.evaluate(*images, convention=convention)
     for i in range(len(images[0])):
         single = metrics.evaluate(*(image[i : i + 1] for image in images), convention=convention)
         for name, values in whole.items():
-            torch.testing.assert_close(values[i : i + 1], single[name], rtol=1e-12, atol=1e-12, equal_nan=True)
+            torch.testing.assert_close(values[i : i + 1], single[name], rtol=1e-10, atol=1e-10, equal_nan=True)
 
 
-@settings(max_examples=25, deadline=None)
-@given(images=triples(), convention=st.sampled_from(sorted(metrics.CONVENTIONS)))
+@pytest.mark.filterwarnings("ignore::fusionkit.metrics.TooSmallWarning")
+@pytest.mark.parametrize("convention", sorted(metrics.CONVENTIONS))
+@settings(max_examples=4, deadline=None)
+@given(images=triples())
 def test_sources_are_interchangeable(images: list[Tensor], convention: str) -> None:
     fused, a, b = images
     one, other = (metrics.evaluate(fused, x, y, convention=convention) for x, y in ((a, b), (b, a)))
-    for name in set(SYMMETRIC) & set(one):
-        torch.testing.assert_close(one[name], other[name], rtol=1e-12, atol=1e-12, equal_nan=True)
+    for name in set(one) - ASYMMETRIC:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(images=triples())
 def test_ranges(images: list[Tensor]) -> None:
     fused, a, b = images
-    found = metrics.evaluate(fused, a, b, convention="reference")
+    found = metrics.evaluate(fused, a, b, ["en", "sd", "sf", "ag", "mi", "cc", "scd"], "reference")
     assert ((found["en"] >= 0) & (found["en"] <= 8)).all()
     assert ((found["sd"] >= 0) & (found["sd"] <= 127.5)).all()
     assert (found["sf"] <= 255 * math.sqrt(2)).all()
@@ -166,7 +77,7 @@ def test_ranges(images: list[Tensor]) -> None:
     assert not (found["scd"].abs() > 2 + 1e-12).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(images=triples(), seed=st.integers(0, 1000))
 def test_invariances(images: list[Tensor], seed: int) -> None:
     """Pixels may move together and levels may be inverted without a change of what ignores places or sign."""
@@ -174,13 +85,14 @@ def test_invariances(images: list[Tensor], seed: int) -> None:
     shuffled = [image.flatten(1)[:, order].view_as(image) for image in images]
     mirrored = [image.flip(-1) for image in images]
     inverted = [255 - image for image in images]
-    before = metrics.evaluate(*images, convention="cddfuse")
+    pixelwise, local = ("en", "sd", "mi", "cc", "scd", "mse"), ("sf", "ag")
+    before = metrics.evaluate(*images, [*pixelwise, *local, "ssim", "psnr"], "cddfuse")
     for changed, names in (
-        (shuffled, ("en", "sd", "mi", "cc", "scd")),
+        (shuffled, (*pixelwise, "psnr")),
         (mirrored, tuple(before)),
-        (inverted, tuple(before)),
+        (inverted, (*pixelwise, *local)),
     ):
-        after = metrics.evaluate(*changed, convention="cddfuse")
+        after = metrics.evaluate(*changed, names, "cddfuse")
         for name in names:
             torch.testing.assert_close(after[name], before[name], rtol=1e-9, atol=1e-9, equal_nan=True)
 
@@ -210,6 +122,7 @@ def test_conventions_of_one_name_are_related() -> None:
     assert (metrics.ag(images[0]) > metrics.ag(images[0], convention="cddfuse")).all()
 
 
+@pytest.mark.filterwarnings("ignore::fusionkit.metrics.TooSmallWarning")
 def test_floats_are_rounded_to_levels() -> None:
     images = triple()
     floats = [((image.double() + 0.4) / 255).clamp(max=1) for image in images]
@@ -220,8 +133,9 @@ def test_floats_are_rounded_to_levels() -> None:
             assert torch.equal(measured[name], values)
 
 
+@pytest.mark.filterwarnings("ignore::fusionkit.metrics.TooSmallWarning")
 def test_equal_channels_measure_like_grey() -> None:
-    images = triple()
+    images = triple(size=(44, 45))
     colour = [image.expand(-1, 3, -1, -1) for image in images]
     for convention in metrics.CONVENTIONS:
         grey = metrics.evaluate(*images, convention=convention)
@@ -251,9 +165,10 @@ def test_grey_halves() -> None:
 def test_channel_by_channel() -> None:
     fused, b = noise(1, 2, 3, 6, 8), noise(2, 2, 3, 6, 8)
     a = noise(3, 2, 1, 6, 8)
-    whole = metrics.evaluate(fused, a, b, convention="vifb")
-    parts = [metrics.evaluate(fused[:, k : k + 1], a, b[:, k : k + 1], convention="vifb") for k in range(3)]
-    for name in ("en", "sd", "ag", "mi"):
+    names = ["en", "sd", "ag", "mi", "sf", "qcb"]
+    whole = metrics.evaluate(fused, a, b, names, "vifb")
+    parts = [metrics.evaluate(fused[:, k : k + 1], a, b[:, k : k + 1], names, "vifb") for k in range(3)]
+    for name in ("en", "sd", "ag", "mi", "qcb"):
         torch.testing.assert_close(whole[name], torch.stack([part[name] for part in parts]).mean(0))
     beside = torch.cat([fused[:, k : k + 1] for k in range(3)], dim=3)
     assert torch.equal(whole["sf"], metrics.sf(beside, convention="vifb"))
@@ -262,7 +177,7 @@ def test_channel_by_channel() -> None:
 def test_edge_cases() -> None:
     fused, a, b = triple(batch=1)
     flat = torch.full_like(fused, 7)
-    constant = metrics.evaluate(flat, a, b, convention="reference")
+    constant = metrics.evaluate(flat, a, b, ["en", "sd", "sf", "ag", "mi", "cc", "scd"], "reference")
     assert [constant[name].item() for name in ("en", "sd", "sf", "ag")] == [0, 0, 0, 0]
     assert constant["mi"].item() == pytest.approx(0, abs=1e-12)
     assert math.isnan(constant["cc"].item())
@@ -279,8 +194,21 @@ def test_evaluate_selects() -> None:
     images = triple()
     assert list(metrics.evaluate(*images, metrics=["scd", "en"])) == ["scd", "en"]
     assert list(metrics.evaluate(*images, metrics="en")) == ["en"]
-    assert set(metrics.evaluate(*images, convention="rfn")) == {"sd", "scd"}
+    with pytest.warns(metrics.TooSmallWarning, match="ms_ssim 44x44"):
+        assert set(metrics.evaluate(*images, convention="rfn")) == {"sd", "scd", "nabf"}
     assert torch.equal(metrics.evaluate(*images, metrics=["cc"])["cc"], metrics.cc(*images))
+
+
+@pytest.mark.filterwarnings("ignore::fusionkit.metrics.TooSmallWarning")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_many_conventions_at_once(channels: int) -> None:
+    images = triple(channels=channels, size=(45, 47))
+    wanted = [(row["convention"], row["metric"]) for row in metrics.list()]
+    together = metrics.evaluate_conventions(*images, wanted)
+    for convention in metrics.CONVENTIONS:
+        for name, values in metrics.evaluate(*images, convention=convention).items():
+            assert torch.equal(together[convention, name].nan_to_num(7), values.nan_to_num(7)), (convention, name)
+    assert set(wanted) - set(together) == {("reference", "ms_ssim")}
 
 
 def test_list_describes_everything() -> None:

@@ -1,11 +1,38 @@
 """All metrics by name, and what is known about each."""
 
 from fusionkit.errors import unknown
-from fusionkit.metrics import correlation, information, statistics
+from fusionkit.metrics import (
+    correlation,
+    detail,
+    edges,
+    feature_information,
+    fidelity,
+    information,
+    perception,
+    phase,
+    pixel_errors,
+    similarity,
+    statistics,
+    weighted_similarity,
+)
 from fusionkit.metrics.conventions import CONVENTIONS, get_convention
 from fusionkit.metrics.metric import Metric
 
-METRICS = {metric.name: metric for family in (statistics, information, correlation) for metric in family.METRICS}
+FAMILIES = (
+    statistics,
+    information,
+    feature_information,
+    correlation,
+    pixel_errors,
+    similarity,
+    weighted_similarity,
+    fidelity,
+    edges,
+    phase,
+    detail,
+    perception,
+)
+METRICS = {metric.name: metric for family in FAMILIES for metric in family.METRICS}
 
 
 def get_metric(name: str) -> Metric:

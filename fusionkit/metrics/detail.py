@@ -75,9 +75,10 @@ q_sf = Metric(
     name="q_sf",
     full_name="Q_SF, ratio of spatial frequency error",
     source="Zheng, Essock, Hansen and Haun 2007, Information Fusion 8(2)",
-    better="higher",
+    better="zero",
     needs="fused, a, b",
-    edge_cases="0 for identical images; -1 for a constant fused image; NaN if both sources are constant",
+    edge_cases="0 for identical images; -1 for a constant fused image; infinite if both sources are constant, "
+    "NaN if all three are",
     kernel=_spatial_frequency_error,
     variants={"liu": _RATIO, "reference": _RATIO},
     min_side=2,

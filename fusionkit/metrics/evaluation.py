@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from fusionkit.errors import FusionkitError
@@ -52,3 +54,39 @@ def evaluate(
             raise FusionkitError(message)
         warnings.warn(message, TooSmallWarning, stacklevel=2)
     return {metric.name: metric.measure(levels, rules) for metric in fitting}
+
+
+def evaluate_conventions(
+    fused: Tensor, a: Tensor, b: Tensor, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Tensor]:
+    """Measure a batch under several conventions; what two of them define alike is computed once.
+
+    Args:
+        fused: Fused images, as for :func:`evaluate`.
+        a: First sources.
+        b: Second sources.
+        wanted: What to measure, as (convention, metric).
+
+    Returns:
+        Values (B,) by (convention, metric), without the metrics that need larger images.
+
+    Raises:
+        FusionkitError: If images are unfit, a name is unknown, or a metric does not exist in its convention.
+    """
+    readings: list[dict[str, Tensor]] = []
+    known: dict[tuple[Any, ...], Tensor] = {}
+    values = {}
+    for name in dict.fromkeys(convention for convention, _ in wanted):
+        rules = get_convention(name)
+        levels = prepare({"fused": fused, "a": a, "b": b}, rules)
+        alike = (i for i, other in enumerate(readings) if all(torch.equal(levels[k], other[k]) for k in levels))
+        reading = next(alike, len(readings))
+        if reading == len(readings):
+            readings.append(levels)
+        for metric in (get_metric(m) for convention, m in wanted if convention == name):
+            if metric.smallest(name) <= min(levels["fused"].shape[-2:]):
+                key = (reading, metric.name, *sorted(metric.variant(name).options.items()))
+                if key not in known:
+                    known[key] = metric.measure(levels, rules)
+                values[name, metric.name] = known[key]
+    return values

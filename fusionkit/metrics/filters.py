@@ -7,7 +7,7 @@ what lies outside the image: ``valid`` (nothing: the result is smaller), ``zero`
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -57,8 +57,7 @@ def pad(images: Tensor, before: int, after: int, dim: int, border: Border) -> Te
 def correlate(images: Tensor, row: Taps | None, column: Taps | None = None, border: Border = "valid") -> Tensor:
     """Correlate images with a separable kernel, the outer product of column and row.
 
-    Where a gradient is needed the filter is two matrix products, otherwise a sum of shifted images: either is
-    several times faster on a CPU than a one-channel convolution.
+    A sum of shifted images: several times faster on a CPU than a one-channel convolution. Differentiable.
 
     Args:
         images: (..., H, W).
@@ -71,26 +70,27 @@ def correlate(images: Tensor, row: Taps | None, column: Taps | None = None, bord
         if taps is not None:
             before = (len(taps) - 1) // 2
             padded = pad(images, before, len(taps) - 1 - before, dim, border)
-            images = _by_matrix(padded, taps, dim) if padded.requires_grad else _by_shifts(padded, taps, dim)
+            images = _Correlation.apply(padded, taps, dim)
     return images
 
 
-def _by_shifts(images: Tensor, taps: Taps, dim: int) -> Tensor:
-    length = images.shape[dim] - len(taps) + 1
-    total = images.narrow(dim, 0, length) * taps[0]
-    for shift, tap in enumerate(taps[1:], start=1):
-        if tap:
-            total.add_(images.narrow(dim, shift, length), alpha=tap)
-    return total
+class _Correlation(torch.autograd.Function):
+    """A sum of shifted images along one axis; its gradient is the same sum with the taps in reverse."""
 
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, taps: Taps, dim: int) -> Tensor:
+        ctx.taps, ctx.dim = taps, dim
+        length = images.shape[dim] - len(taps) + 1
+        total = images.narrow(dim, 0, length) * taps[0]
+        for shift, tap in enumerate(taps[1:], start=1):
+            if tap:
+                total.add_(images.narrow(dim, shift, length), alpha=tap)
+        return total
 
-def _by_matrix(images: Tensor, taps: Taps, dim: int) -> Tensor:
-    length = images.shape[dim]
-    position = torch.arange(length, device=images.device)
-    offset = position[:, None] - position[: length - len(taps) + 1]
-    weights = images.new_tensor(taps)[offset.clamp(0, len(taps) - 1)]
-    matrix = torch.where((offset >= 0) & (offset < len(taps)), weights, 0.0)
-    return images @ matrix if dim == -1 else matrix.T @ images
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        rest = len(ctx.taps) - 1
+        return _Correlation.apply(pad(gradient, rest, rest, ctx.dim, "zero"), ctx.taps[::-1], ctx.dim), None, None
 
 
 def window(taps: Taps, border: Border = "valid") -> Callable[[Tensor], Tensor]:

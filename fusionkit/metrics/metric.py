@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from fusionkit.errors import FusionkitError
 from fusionkit.metrics.conventions import Convention, get_convention
 from fusionkit.metrics.images import prepare
 
-# Pixels of one batch of maps.
+V = TypeVar("V")
+# Pixels of one batch of maps, and images in it: histograms of pairs take half a megabyte per image.
 CPU_PIXELS, GPU_PIXELS = 2**17, 2**24
+IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Metric:
         name: Short name in lower case.
         full_name: Name in full.
         source: Original publication.
-        better: Which direction counts as better.
+        better: Which values count as better: higher ones, lower ones, or those closer to zero.
         needs: Whether it looks at the fused image alone or also at the sources.
         edge_cases: What happens for constant or equal images.
         kernel: Takes the needed images as grey levels, float64 (B, C, H, W), and options; returns (B, C).
@@ -53,7 +55,7 @@ class Metric:
     name: str
     full_name: str
     source: str
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", "zero"]
     needs: Literal["fused", "fused, a, b"]
     edge_cases: str
     kernel: Callable[..., Tensor]
@@ -107,9 +109,17 @@ class Metric:
             )
         # Few images at a time: their maps stay in the cache of a CPU, and memory stays bounded.
         pixels = CPU_PIXELS if needed[0].device.type == "cpu" else GPU_PIXELS
-        count = max(1, pixels // needed[0][0].numel())
+        count = min(IMAGES, max(1, pixels // needed[0][0].numel()))
         batches = zip(*(image.split(count) for image in needed), strict=True)
         return torch.cat([self.kernel(*batch, **variant.options).mean(dim=1) for batch in batches])
+
+    def gain(self, values: V) -> V:
+        """Turn values of this metric so that higher is better.
+
+        Args:
+            values: A number, or an array, series or tensor of any shape.
+        """
+        return {"higher": values, "lower": -values, "zero": -abs(values)}[self.better]
 
     def smallest(self, convention: str) -> int:
         """Return the smallest height and width that a convention allows, in pixels.

@@ -118,8 +118,8 @@ psnr = Metric(
     source="textbook statistic; for fusion Jagalingam and Hegde 2015, Aquatic Procedia 4",
     better="higher",
     needs="fused, a, b",
-    edge_cases="infinite where both sources equal the fused image; cddfuse: -infinite for a black fused image, "
-    "NaN where all three are black",
+    edge_cases="infinite where both sources equal the fused image; cddfuse and cddfuse-uint8: -infinite where the "
+    "squared peak is 0, NaN where the error is 0 as well",
     kernel=_peak_ratio,
     variants={
         "tang": _SHIFTED,

@@ -1,4 +1,4 @@
-"""Statistics of the fused image alone: entropy, standard deviation, spatial frequency, average gradient.
+"""Statistics of the fused image alone: entropy, standard deviation, spatial frequency, gradient and edge strength.
 
 Shapes: levels (B, C, H, W) hold whole numbers 0..255 in float64; kernels return (B, C).
 """
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.metrics.conventions import round_half_up
+from fusionkit.metrics.filters import sobel
 from fusionkit.metrics.histograms import entropy, histogram
 from fusionkit.metrics.metric import Metric, Variant
 
@@ -91,6 +92,12 @@ def _average_gradient(levels: Tensor, forward: bool = False, all_pixels: bool = 
     strengths = ((_wrap(power) if wrap else power) / 2).sqrt()
     height, width = levels.shape[-2:]
     return strengths.sum(dim=(-2, -1)) / (height * width if all_pixels else (height - 1) * (width - 1))
+
+
+def _edge_intensity(levels: Tensor) -> Tensor:
+    """Mean magnitude of the unnormalised Sobel gradient; the border is replicated."""
+    gx, gy = sobel(levels, "replicate")
+    return gx.square().add_(gy.square()).sqrt_().mean(dim=(-2, -1))
 
 
 _BITS = Variant("bit", "0 to 8")
@@ -202,4 +209,16 @@ ag = Metric(
     min_side=2,
 )
 
-METRICS = (en, sd, sf, ag)
+_SOBEL = Variant("grey levels", "0 to 1140.4", "Sobel kernels that give 4 for a step of 1")
+ei = Metric(
+    name="ei",
+    full_name="edge intensity",
+    source="Rajalingam and Priya 2018, Int. J. Engineering Science Invention",
+    better="higher",
+    needs="fused",
+    edge_cases="0 for a constant image",
+    kernel=_edge_intensity,
+    variants={"vifb": _SOBEL, "reference": _SOBEL},
+)
+
+METRICS = (en, sd, sf, ag, ei)
