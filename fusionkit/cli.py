@@ -162,6 +162,28 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("metrics")
+def list_metrics(
+    name: Annotated[str | None, typer.Argument(help="One metric in full; default: a line for each.")] = None,
+) -> None:
+    """Explain the metrics: full name, source, direction, and what each convention makes of them."""
+    from fusionkit.metrics import METRICS, get_metric
+
+    if name is None:
+        for metric in METRICS.values():
+            typer.echo(f"{metric.name:14} {metric.full_name} (better: {metric.better}; {', '.join(metric.variants)})")
+        return
+    metric = get_metric(name)
+    about = (
+        f"{metric.name}: {metric.full_name}\nsource: {metric.source}\nbetter: {metric.better}; needs: {metric.needs}"
+    )
+    typer.echo(f"{about}\nedge cases: {metric.edge_cases}")
+    for convention, variant in metric.variants.items():
+        unit = "" if variant.unit == "none" else f" ({variant.unit})"
+        side = metric.smallest(convention)
+        typer.echo(f"  {convention:14} {variant.range}{unit}; from {side}x{side}; {variant.note or 'as named'}")
+
+
 @app.command()
 def survey(
     only: Annotated[str, typer.Option(help="Only jobs whose method or dataset contains this.")] = "",

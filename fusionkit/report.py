@@ -34,7 +34,9 @@ th { background: #f2f2f2 }
 """
 INTRODUCTION = (
     "Every table of the four papers, printed numbers beside measured ones. `fusionkit report` writes this page from "
-    "the published record, the measurements in `results/measured` and the cards of the weights; do not edit it."
+    "the published record, the measurements in `results/measured` and the cards of the weights; do not edit it. How "
+    "closely the metrics reproduce values that others computed stands in `results/calibration.md`, and every metric "
+    "under every convention for released fused images in `results/survey`."
 )
 YARDSTICK = (
     "The paper's own loss on its test pairs: of two trivial rules, of the networks trained here, and of the floor, "

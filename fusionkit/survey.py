@@ -5,6 +5,7 @@ method's authors or a benchmark released, as they lie in ``published_fusions/<da
 """
 
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from fusionkit.files import sha256
 from fusionkit.measure import Measurement, list_measurements, load_measurement, load_method, source_hash
 from fusionkit.measure import write_measurement as write
 from fusionkit.provenance import code_version, config_hash, environment
-from fusionkit.scoring import EVERY_CONVENTION, score_folders
+from fusionkit.scoring import EVERY_CONVENTION, UnmatchedWarning, score_folders
 from fusionkit.weights import find_weights
 
 COLLECTION = "survey"
@@ -54,7 +55,9 @@ def survey(method: str, dataset: str, split: str, force: bool = False) -> Measur
     kept = load_survey(method, dataset, split)
     if kept and not force and kept.provenance["key"] == config_hash(inputs):
         return kept
-    with _image_folders(method, dataset, split) as folders:
+    with _image_folders(method, dataset, split) as folders, warnings.catch_warnings():
+        for expected in (UnmatchedWarning, metrics.TooSmallWarning):
+            warnings.simplefilter("ignore", expected)
         scores = score_folders(*folders, convention=EVERY_CONVENTION)
     names = {Path(name).stem: name for name in split_names(dataset, split)}
     scores["quantity"] = scores["metric"] + "@" + scores["convention"]

@@ -20,7 +20,6 @@ from fusionkit.calibration_page import calibration_markdown
 from fusionkit.data.images import read_image
 from fusionkit.metrics import METRICS
 
-
 # One window of this triple, flat in one source and in the fused image, has the quotient of two rounding errors as
 # its similarity: no rule gives the value of the file, 4.9e-8 away where 1e-8 is allowed.
 NOISE = ("q_y", "tno41_PIAFusion")

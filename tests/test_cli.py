@@ -187,3 +187,25 @@ def test_cost_as_json(command):
     code, out, _ = command("cost", "lightfusionnet", "--size", "64", "64", "--json")
     assert code == 0
     assert json.loads(out)["parameters"] == 4119
+
+
+def test_metrics_are_explained(command):
+    code, out, _ = command("metrics")
+    assert code == 0
+    assert {"en", "nabf_asdriven", "qcv"} <= {line.split()[0] for line in out.splitlines()}
+    code, out, _ = command("metrics", "psnr")
+    assert code == 0
+    assert "vifb" in out
+    assert "source: " in out
+    assert "did you mean psnr" in command("metrics", "psrn")[2]
+
+
+def test_survey_without_images(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("FUSIONKIT_DATA", str(tmp_path))
+    assert command("survey")[0] == 0
+
+
+def test_calibrate_without_reference_file(command, tmp_path):
+    code, _, err = command("calibrate", tmp_path)
+    assert code == 2
+    assert "no reference values" in err

@@ -11,8 +11,9 @@ CONDA_NAMES = {"pytorch": "torch"}
 
 
 def _split(requirement):
-    name, versions = re.fullmatch(r"([A-Za-z0-9_-]+)\s*(.*)", requirement).groups()
-    return CONDA_NAMES.get(name, name), frozenset(filter(None, versions.replace(" ", "").split(",")))
+    name, versions, where = re.fullmatch(r"([A-Za-z0-9_-]+)\s*([^;]*)(;.*)?", requirement).groups()
+    parts = [*versions.replace(" ", "").split(","), (where or "").replace(" ", "")]
+    return CONDA_NAMES.get(name, name), frozenset(filter(None, parts))
 
 
 def _project():

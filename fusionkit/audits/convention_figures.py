@@ -32,7 +32,7 @@ def agreement_figure(found: pd.DataFrame, title: str) -> Figure:
         weight = "bold" if item.digits else "normal"
         dark = matrix[row, column] > -1.5
         axes.text(
-            column, row, f"{item.measured:.4g}", ha="center", va="center", color="white" if dark else INK, weight=weight
+            column, row, f"{item.measured:.6g}", ha="center", va="center", color="white" if dark else INK, weight=weight
         )
         if item.digits:
             axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, fill=False, ec=RED, lw=1.8))

@@ -1,7 +1,5 @@
 """Metrics that reward noise: sources, plain rules and spoilt images under every metric."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import torch
@@ -161,17 +159,15 @@ def versions_figure(pair: Pair, title: str) -> Figure:
 
 
 @styled
-def ranks_figure(ranks: pd.DataFrame, order: Sequence[str] = (), title: str = "") -> Figure:
-    """Draw the mean rank of every version under every metric as a matrix.
+def ranks_figure(ranks: pd.DataFrame, title: str) -> Figure:
+    """Draw the mean rank of every version under every metric as a matrix, sorted by how well noise alone does.
 
     Args:
         ranks: Result of :func:`version_ranks`.
-        order: Metrics in the order of rows; empty sorts by how well noise alone does.
         title: Line above.
     """
-    rows = list(order) or ranks.sort_values(NOTHING).index.tolist()
-    table = ranks.loc[rows]
-    figure = new_figure(7.4, 0.21 * len(rows) + 1.5)
+    table = ranks.sort_values(NOTHING)
+    figure = new_figure(7.4, 0.21 * len(table) + 1.5)
     axes = figure.subplots()
     drawn = axes.imshow(table, cmap="cividis_r", vmin=1, vmax=table.shape[1], aspect="auto")
     for (row, column), rank in np.ndenumerate(table.to_numpy()):
@@ -180,7 +176,7 @@ def ranks_figure(ranks: pd.DataFrame, order: Sequence[str] = (), title: str = ""
                 column, row, f"{rank:.1f}", ha="center", va="center", fontsize=6.5, color="white" if rank > 5 else INK
             )
     axes.set_xticks(range(table.shape[1]), table.columns, rotation=25, ha="right")
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_yticks(range(len(table)), table.index)
     axes.set_title(title)
     figure.colorbar(drawn, ax=axes, label="mean rank, 1 is best", shrink=0.6)
     return figure

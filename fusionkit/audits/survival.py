@@ -5,15 +5,18 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
-from fusionkit.figures.style import CYCLE, FAINT, MUTED, new_figure, styled
+from fusionkit.errors import FusionkitError
+from fusionkit.figures.style import FAINT, MUTED, new_figure, styled
 from fusionkit.intervals import difference_interval
 from fusionkit.metrics import CONVENTIONS, METRICS, get_metric
 from fusionkit.survey import PUBLISHED, load_surveys
 
 FEWEST_PAIRS = 20
+COLOURS = colormaps["tab10"]
 Surveys = Mapping[str, pd.DataFrame]
 
 
@@ -22,13 +25,18 @@ def published_surveys(dataset: str) -> dict[str, pd.DataFrame]:
 
     Args:
         dataset: ``tno`` or ``vifb``; methods with fewer than 20 fused images are left out.
+
+    Raises:
+        FusionkitError: There is none on file.
     """
     found = {
         method.partition(":")[2]: values
         for method, values in load_surveys(dataset, "test").items()
         if method.startswith(f"{PUBLISHED}:") and len(values) >= FEWEST_PAIRS
     }
-    common = set.intersection(*(set(values.index) for values in found.values())) if found else set()
+    if not found:
+        raise FusionkitError(f"no survey of published images of {dataset} on file; run `fusionkit survey`")
+    common = set.intersection(*(set(values.index) for values in found.values()))
     return {method: values.loc[sorted(common)] for method, values in found.items()}
 
 
@@ -134,7 +142,7 @@ def bump_figure(surveys: Surveys, metrics: list[str], title: str) -> Figure:
         )
         moved = ranks.nunique(axis=1) > 1
         for i, (method, places) in enumerate(ranks.iterrows()):
-            colour = CYCLE[i % len(CYCLE)] if moved[method] else FAINT
+            colour = COLOURS(i % COLOURS.N) if moved[method] else FAINT
             axes.plot(range(len(conventions)), places, "o-", color=colour, lw=2, ms=5)
             ink = colour if moved[method] else MUTED
             axes.annotate(method, (len(conventions) - 1, places.iloc[-1]), (7, 0), textcoords="offset points",
