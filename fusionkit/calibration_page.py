@@ -12,13 +12,14 @@ from fusionkit.provenance import code_version, environment
 from fusionkit.tables.markup import Block, Grid, Heading, Text, render_blocks
 
 INTRODUCTION = (
-    "How closely the metrics reproduce values that others computed, measured by `fusionkit calibrate`. *Within*: the "
-    "share of values inside the tolerance of the reference file, equal at the printed digits, or, for the spreadsheet "
-    "with all digits of a double, within 1e-7 of the value. Deviations are relative (absolute for values below 1e-6). "
-    "Surveys keep twelve digits, so deviations of published values below 5e-12 say nothing. *Undefined*: NaN or infinite "
-    "on both sides. *Noise*: the reference file marks the value as 0/0 or rounding noise; it is computed but not "
-    "compared. Methods of VIFB listed apart: their released images cannot be those that were measured, as not even "
-    "entropy and standard deviation agree, while all values of the other methods do."
+    "How closely the metrics reproduce values that others computed, measured by `fusionkit calibrate`. *Within*: "
+    "the share of values inside the tolerance of the reference file, equal at the printed digits, or, for the "
+    "spreadsheet with all digits of a double, within 1e-7 of the value. Deviations are relative (absolute for "
+    "values below 1e-6). Surveys keep twelve digits, so deviations of published values below 5e-12 say nothing. "
+    "*Undefined*: NaN or infinite on both sides. *Noise*: the reference file marks the value as 0/0 or rounding "
+    "noise; it is computed but not compared. Methods of VIFB listed apart: their released images cannot be those "
+    "that were measured, as not even entropy and standard deviation agree, while all values of the other methods "
+    "do."
 )
 UNCHECKED = (
     "Metrics under conventions for which no outside value is at hand; the project's own tests check them by values "
