@@ -1,0 +1,155 @@
+"""The selective scan on a CPU: brings arguments and results to and from the numba kernels."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionkit.ops import scan_numba_kernels as kernels
+from fusionkit.ops.lanes import BYTES
+
+_ONE_AT_A_TIME = Lock()  # numba's plainest thread pool ends the process when two threads use it at once
+
+
+def forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return the output (B, D, L) and the last state (B, D, N).
+
+    Args:
+        u, delta, z: Contiguous (B, D, L), float32 or float64 like all others.
+        A: (D, N).
+        B, C: (B, G, N, L), each with its own G, or constant over time (D, N); contiguous.
+        D, delta_bias: (D,).
+        delta_softplus: Whether softplus makes the step from ``delta + delta_bias``.
+    """
+    data = _inputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
+    out, last = torch.empty_like(u), u.new_empty(*u.shape[:2], A.shape[1])
+    with _threads():
+        kernels.forward(data, _strips(A, B, C), out.numpy(), last.numpy())
+    return out, last * B if B.ndim == 2 else last
+
+
+def backward(
+    grad_out: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of all tensor arguments of ``forward``, in its order and with their shapes.
+
+    States are computed again rather than kept between the two: that costs a fifth of the time of forward and
+    backward together, and saves N / 16 of the memory of ``u`` for each layer that waits for its backward.
+
+    Args:
+        grad_out: Gradient of the output, contiguous (B, D, L). The last state passes none on.
+        u, delta, A, B, C, D, z, delta_bias, delta_softplus: As given to ``forward``.
+    """
+    data, strips = _inputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus), _strips(A, B, C)
+    grads = _gradients(data, len(strips))
+    with _threads():
+        kernels.backward(data, grad_out.numpy(), strips, grads)
+    d_weight, d_skip, d_bias = (torch.from_numpy(x.sum(0)) for x in (grads.weight, grads.D, grads.bias))
+    return (
+        torch.from_numpy(grads.u),
+        torch.from_numpy(grads.delta),
+        torch.from_numpy(grads.A.sum(0)),
+        _sum_strips(grads.B, B) if B.ndim == 4 else d_weight * (C if C.ndim == 2 else 1),
+        _sum_strips(grads.C, C) if C.ndim == 4 else d_weight * (B if B.ndim == 2 else 1),
+        None if D is None else d_skip,
+        None if z is None else torch.from_numpy(grads.z),
+        None if delta_bias is None else d_bias,
+    )
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """Let numba use as many threads as torch inside the block."""
+    count = torch.get_num_threads()
+    with _ONE_AT_A_TIME:
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        torch.set_num_threads(count)  # when its threads start, numba sets the number in OpenMP that torch reads
+        try:
+            yield
+        finally:
+            numba.set_num_threads(before)
+
+
+def _strips(A: Tensor, B: Tensor, C: Tensor) -> np.ndarray:
+    """Return, for each strip, its first channel, one past its last, and its groups of B and of C.
+
+    A strip has as many lanes as states, or one vector if that is more, so that the parts of the gradients of B and
+    C, one per strip, take at most 2 B D L numbers. It never crosses the border of a group.
+    """
+    channels, states = A.shape
+    groups_b, groups_c = (matrix.shape[1] if matrix.ndim == 4 else 1 for matrix in (B, C))
+    run, lanes = math.gcd(channels // groups_b, channels // groups_c), BYTES // A.itemsize
+    size = lanes * math.ceil(states / lanes)
+    starts = np.concatenate([np.arange(start, start + run, size) for start in range(0, channels, run)])
+    stops = np.minimum(starts + size, (starts // run + 1) * run)
+    return np.stack([starts, stops, starts * groups_b // channels, starts * groups_c // channels], 1)
+
+
+def _inputs(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    bias: Tensor | None,
+    softplus: bool,
+) -> kernels.Inputs:
+    zeros, nothing, weight = A.new_zeros(len(A)), A.new_empty(0, 0, 0), torch.ones_like(A)
+    for constant in (matrix for matrix in (B, C) if matrix.ndim == 2):
+        weight = weight * constant
+    z = nothing if z is None else z
+    B, C = (nothing[None] if matrix.ndim == 2 else matrix for matrix in (B, C))
+    D, bias = (zeros if x is None else x for x in (D, bias))
+    return kernels.Inputs(*(x.numpy() for x in (u, delta, z, A, B, C, weight, D, bias)), softplus)
+
+
+def _gradients(data: kernels.Inputs, strips: int) -> kernels.Gradients:
+    (batch, channels, length), states = data.u.shape, data.A.shape[1]
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros((batch, *shape), data.u.dtype)
+
+    return kernels.Gradients(
+        u=np.empty_like(data.u),
+        delta=np.empty_like(data.u),
+        z=np.empty_like(data.z),
+        A=zeros(channels, states),
+        B=zeros(strips, states, length),
+        C=zeros(strips, states, length),
+        weight=zeros(channels, states),
+        D=zeros(channels),
+        bias=zeros(channels),
+    )
+
+
+def _sum_strips(parts: np.ndarray, like: Tensor) -> Tensor:
+    """Add the parts of each group's gradient, (batch, strips, N, L), to (batch, G, N, L)."""
+    batch, groups, states, length = like.shape
+    return torch.from_numpy(parts.reshape(batch, groups, -1, states, length).sum(2))
