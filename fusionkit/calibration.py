@@ -2,7 +2,6 @@
 
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ import torch
 from fusionkit import paths
 from fusionkit.data.images import read_image
 from fusionkit.errors import FusionkitError
-from fusionkit.metrics import METRICS, evaluate
-from fusionkit.metrics.evaluation import TooSmallWarning
+from fusionkit.metrics import METRICS, evaluate_conventions
 from fusionkit.survey import load_survey
 
 # Keys of the reference file that are not the metric's name in capitals.
@@ -188,7 +186,8 @@ def calibration_table(values: pd.DataFrame) -> pd.DataFrame:
 
 def _triple(folder: Path, name: str, triple: dict, golden: dict) -> Iterator[tuple]:
     images = [(read_image(folder / triple["files"][k]) * 255).round().to(torch.uint8)[None] for k in "FAB"]
-    found = {convention: _measure(images, convention) for convention in _golden_conventions(golden)}
+    wanted = [(c, m.name) for c in _golden_conventions(golden) for m in METRICS.values() if c in m.variants]
+    found = evaluate_conventions(*images, wanted)
     for toolbox, values in triple["values"].items():
         for keys, metric, convention, factor in _wanted(toolbox, values):
             if metric not in METRICS or convention not in METRICS[metric].variants:
@@ -196,7 +195,7 @@ def _triple(folder: Path, name: str, triple: dict, golden: dict) -> Iterator[tup
             expected = factor * sum(_number(values[key]) for key in keys)
             relative, absolute = golden["tolerance"][toolbox][keys[0]]
             degenerate = any(f"{toolbox}.{key}" in triple["degenerate"] for key in keys)
-            measured = found[convention].get(metric, math.nan)
+            measured = found[convention, metric].item() if (convention, metric) in found else math.nan
             allowed = max(relative * abs(expected), absolute) if math.isfinite(expected) else 0.0
             yield f"reference file: {toolbox}", metric, convention, name, expected, measured, allowed, degenerate
 
@@ -218,12 +217,6 @@ def _wanted(toolbox: str, values: dict) -> Iterator[tuple[tuple[str, ...], str, 
             yield (key,), "ssim", "tang2022", 1.0
         elif key not in ("VIF_A", "VIF_B"):
             yield (key,), GOLDEN_NAMES.get(key, key.lower()), convention, 1.0
-
-
-def _measure(images: list[torch.Tensor], convention: str) -> dict[str, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TooSmallWarning)
-        return {name: value.item() for name, value in evaluate(*images, convention=convention).items()}
 
 
 def _number(value: float | str) -> float:

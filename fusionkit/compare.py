@@ -108,7 +108,7 @@ def summary_text(summary: pd.DataFrame) -> str:
             "metric": f"{row.metric} {ARROWS[row.better]}",
             "convention": row.convention,
             "mean": f"{row.mean:.5g}",
-            "95 % interval": _interval(row.low, row.high),
+            "95 % interval": _interval(row.low, row.high, 4),
             "unit": "" if row.unit == "none" else row.unit,
         }
         for row in summary.itertuples()
@@ -129,10 +129,10 @@ def comparison_text(comparison: pd.DataFrame) -> str:
         {
             "metric": f"{row.metric} {ARROWS[row.better]}",
             "convention": row.convention,
-            "first": f"{row.first:.5g}",
-            "second": f"{row.second:.5g}",
-            "difference": f"{row.difference:.4g}",
-            "95 % interval": _interval(row.low, row.high),
+            "first": f"{row.first:.4g}",
+            "second": f"{row.second:.4g}",
+            "difference": f"{row.difference:.3g}",
+            "95 % interval": _interval(row.low, row.high, 3),
             "wins": f"{row.wins:.0%}" if row.images else "-",
             "p": row.untested or ("<0.0001" if row.p_holm < 1e-4 else f"{row.p_holm:.4f}"),
         }
@@ -198,8 +198,8 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
     return tabulate(rows, headers="keys", tablefmt="plain", disable_numparse=True, colalign=sides)
 
 
-def _interval(low: float, high: float) -> str:
-    return f"{low:.4g} to {high:.4g}" if np.isfinite(low) else "-"
+def _interval(low: float, high: float, digits: int) -> str:
+    return f"{low:.{digits}g} to {high:.{digits}g}" if np.isfinite(low) else "-"
 
 
 def _count(number: int, noun: str) -> str:

@@ -121,7 +121,7 @@ def test_the_page_names_everything_that_was_not_compared():
     text = calibration_markdown(rows(("one", 1.0, 1.0, 1e-9, False)))
     assert "1 of 1 values" in text
     assert "en@vifb" in text
-    assert "en@tang," not in text
+    assert " en@tang," not in text
 
 
 def test_committed_page_covers_the_catalogue():
