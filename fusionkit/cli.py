@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from fusionkit.errors import FusionkitError
@@ -228,18 +227,16 @@ def cost(
     size: Annotated[tuple[int, int], typer.Option(help="Height and width in pixels.")] = (256, 256),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count parameters and operations, measure time and memory."""
+    """Count parameters, operations under every convention, and measure time and memory."""
+    from dataclasses import replace
+
     from fusionkit.cost import measure_cost
     from fusionkit.measure import load_method
     from fusionkit.models import build_model, model_entry
 
     network = build_model(model) if ":" not in model and model_entry(model) else load_method(model)
-    found = measure_cost(network, size).to_dict() | {"name": model}
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
-        return
-    flat = pd.json_normalize(found).drop(columns=[c for c in pd.json_normalize(found) if c.startswith("conventions")])
-    typer.echo(flat.T.to_string(header=False))
+    found = replace(measure_cost(network, size), name=model)
+    typer.echo(json.dumps(found.to_dict(), indent=1) if as_json else found.to_text())
 
 
 @app.command()

@@ -131,7 +131,7 @@ def comparison_text(comparison: pd.DataFrame) -> str:
             "convention": row.convention,
             "first": f"{row.first:.4g}",
             "second": f"{row.second:.4g}",
-            "difference": f"{row.difference:.3g}",
+            "diff": f"{row.difference:.3g}",
             "95 % interval": _interval(row.low, row.high, 3),
             "wins": f"{row.wins:.0%}" if row.images else "-",
             "p": row.untested or ("<0.0001" if row.p_holm < 1e-4 else f"{row.p_holm:.4f}"),
@@ -139,7 +139,7 @@ def comparison_text(comparison: pd.DataFrame) -> str:
         for row in comparison.itertuples()
     ]
     title = (
-        f"{_count((comparison['images'] + comparison['left_out']).max(), 'image pair')}; difference: first minus second"
+        f"{_count((comparison['images'] + comparison['left_out']).max(), 'image pair')}; diff: first minus second"
         " with its bootstrap interval;\nwins: share of images on which the first is better, ties count half;"
         "\np: Wilcoxon signed-rank test, Holm-corrected over the metrics of a convention"
     )
@@ -193,7 +193,7 @@ def _quantities(scores: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:
-    numbers = ("mean", "first", "second", "difference", "wins", "p")
+    numbers = ("mean", "first", "second", "diff", "wins", "p")
     sides = ["right" if name in numbers else "left" for name in rows[0]]
     return tabulate(rows, headers="keys", tablefmt="plain", disable_numparse=True, colalign=sides)
 

@@ -1,5 +1,6 @@
 """What a network costs: parameters, operations under stated conventions, time, and memory."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,25 @@ class Cost:
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, texts, lists and dictionaries, ready for JSON."""
         return asdict(self) | {"size": list(self.size)}
+
+    def to_text(self) -> str:
+        """Return lines to print: the measurements, then every count with what it counts."""
+        time, (height, width) = self.latency, self.size
+        lines = [
+            f"{self.name}: one pair of {height} x {width} pixels, torch {self.torch_version}",
+            f"parameters  {self.parameters}",
+            f"time        {time.median_ms:.3f} ms, median of {time.repeats} runs, interquartile range "
+            f"{time.iqr_ms:.3f} ms; {time.device}, threads: {time.threads}",
+            f"memory      {self.peak_memory_bytes / 1e6:.2f} MB on top of the model and its inputs",
+            "operations, in 10^9, by convention:",
+        ]
+        for convention, count in self.operations_g.items():
+            start = f"  {convention:8}{count:12.6f}  "
+            below = " " * len(start)
+            lines += textwrap.wrap(
+                self.conventions[convention], 100, initial_indent=start, subsequent_indent=below, break_on_hyphens=False
+            )
+        return "\n".join(lines)
 
 
 def measure_cost(

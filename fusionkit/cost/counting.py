@@ -1,10 +1,9 @@
 """Parameters and operations of a fusion network, under each convention that papers call "FLOPs".
 
-Four conventions give four numbers for one network, so they are data here (``CONVENTIONS``), each with a
+Five conventions give five numbers for one network, so they are data here (``CONVENTIONS``), each with a
 sentence that a report can print. Networks run on tensors that have shapes but no values, where they can.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from fusionkit.cost.fvcore import count_fvcore
 from fusionkit.cost.probe import check, check_model, device_of, evaluating, example_pair
+from fusionkit.cost.thop import count_thop
 from fusionkit.errors import unknown
 
 
@@ -28,11 +29,11 @@ class Convention:
 
     Attributes:
         statement: What is counted, in one sentence.
-        count: The number of operations of one inference, from a model and a size ``(H, W)``.
+        count: The number of operations of one inference, from the model and a function that runs it once.
     """
 
     statement: str
-    count: Callable[[nn.Module, tuple[int, int]], float]
+    count: Callable[[nn.Module, Callable[[], Any]], float]
 
 
 def parameters(model: nn.Module) -> int:
@@ -62,7 +63,8 @@ def gmacs(model: nn.Module, size: Sequence[int], convention: str = "macs") -> fl
     size = check(model, size)
     if convention not in CONVENTIONS:
         raise unknown("cost convention", convention, CONVENTIONS)
-    return CONVENTIONS[convention].count(model, size) / 1e9
+    with _shape_forward(model, size) as forward:
+        return CONVENTIONS[convention].count(model, forward) / 1e9
 
 
 def flops(model: nn.Module, size: Sequence[int]) -> int:
@@ -79,39 +81,31 @@ def flops(model: nn.Module, size: Sequence[int]) -> int:
     Raises:
         FusionkitError: The model or the size is not usable.
     """
-    return sum(_torch_flops(model, check(model, size)))
+    with _shape_forward(model, check(model, size)) as forward:
+        return _count_flops(model, forward)
 
 
-def _torch_flops(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+def _torch_flops(forward: Callable[[], Any]) -> tuple[int, int]:
     """Return the flops of torch's own operators and those of custom operators."""
-    with _shape_forward(model, size) as forward, FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         forward()
     counts = counter.get_flop_counts().get("Global", {})
     native = sum(count for operator, count in counts.items() if str(operator).startswith("aten."))
     return native, sum(counts.values()) - native
 
 
-def _macs(model: nn.Module, size: tuple[int, int]) -> float:
-    return sum(_torch_flops(model, size)) / 2
+def _count_flops(_model: nn.Module, forward: Callable[[], Any]) -> int:
+    return sum(_torch_flops(forward))
 
 
-def _vmamba(model: nn.Module, size: tuple[int, int]) -> float:
-    native, custom = _torch_flops(model, size)
+def _count_macs(_model: nn.Module, forward: Callable[[], Any]) -> float:
+    return sum(_torch_flops(forward)) / 2
+
+
+def _count_true(_model: nn.Module, forward: Callable[[], Any]) -> float:
+    """Halve what is counted as two per multiply-add; the formula of the scan counts operations as they are."""
+    native, custom = _torch_flops(forward)
     return native / 2 + custom
-
-
-def _thop(model: nn.Module, size: tuple[int, int]) -> int:
-    counts: list[int] = []
-
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        counts.append(_THOP_LAYERS[type(layer)](layer, inputs[0], output))
-
-    with _shape_forward(model, size) as forward, ExitStack() as hooks:
-        for layer in model.modules():
-            if type(layer) in _THOP_LAYERS:
-                hooks.callback(layer.register_forward_hook(hook).remove)
-        forward()
-    return sum(counts)
 
 
 @contextmanager
@@ -137,63 +131,30 @@ def _shape_forward(model: nn.Module, size: tuple[int, int]) -> Iterator[Callable
             yield on_meta
 
 
-def _thop_convolution(layer: nn.Module, x: Tensor, y: Tensor) -> int:
-    # Every output element costs a whole kernel, also in a transposed convolution, where this is too much.
-    return y.numel() * (x.shape[1] // layer.groups) * math.prod(layer.weight.shape[2:])
-
-
-def _thop_linear(layer: nn.Module, x: Tensor, y: Tensor) -> int:
-    return y.numel() * layer.in_features
-
-
-def _thop_norm(layer: nn.Module, x: Tensor, y: Tensor) -> int:
-    affine = getattr(layer, "affine", False) or getattr(layer, "elementwise_affine", False)
-    return x.numel() * (4 if affine else 2)
-
-
-def _thop_softmax(layer: nn.Module, x: Tensor, y: Tensor) -> int:
-    features = x.shape[layer.dim]
-    return x.numel() // features * (3 * features - 1)
-
-
-def _thop_adaptive_mean(layer: nn.Module, x: Tensor, y: Tensor) -> int:
-    return int((math.prod(x.shape[2:]) / math.prod(y.shape[2:]) + 1) * y.numel())
-
-
-def _thop_per_element(layer: nn.Module, x: Tensor, y: Tensor) -> int:
-    return y.numel()
-
-
-def _thop_upsample(layer: nn.Module, x: Tensor, y: Tensor) -> int:
-    return y.numel() * {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}.get(layer.mode, 0)
-
-
-_THOP_LAYERS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], int]] = {
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _thop_convolution),
-    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _thop_convolution),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm), _thop_norm),
-    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _thop_norm),
-    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.PReLU), _thop_per_element),
-    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _thop_adaptive_mean),
-    **dict.fromkeys((nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d), _thop_upsample),
-    nn.Linear: _thop_linear,
-    nn.Softmax: _thop_softmax,
-}
-
 CONVENTIONS = {
     "macs": Convention(
         "multiply-adds of convolutions, linear layers and matrix products; half the registered flops of "
         "custom operators such as the scan; biases, norms and element-wise operations not counted",
-        _macs,
+        _count_macs,
     ),
-    "flops": Convention("twice the macs: two operations per multiply-add, as torch.utils.flop_counter counts", flops),
+    "flops": Convention(
+        "twice the macs: two operations per multiply-add, as torch.utils.flop_counter counts", _count_flops
+    ),
     "thop": Convention(
         "as the tool thop counts: one per multiply-add, four per element of an affine norm, nothing for "
         "ReLU, sigmoid and tensor arithmetic; what is no standard layer (functional calls, scan) is missed",
-        _thop,
+        count_thop,
     ),
-    "vmamba": Convention(
-        "as papers on selective scans count: one per multiply-add, but every operation of the scan in full",
-        _vmamba,
+    "fvcore": Convention(
+        "as the tool fvcore counts: one per multiply-add, functional calls and einsum too; per element two for an "
+        "affine batch norm, five for other affine norms, four for bilinear resizing, one for adaptive pooling; "
+        "activations, element-wise arithmetic, fused attention and the scan are missed",
+        count_fvcore,
+    ),
+    "true": Convention(
+        "one per multiply-add of convolutions, linear layers and matrix products, and every registered operation of "
+        "custom operators, for the scan all 9 B L D N; papers on scans (VMamba) count this way; biases, norms and "
+        "element-wise operations not counted",
+        _count_true,
     ),
 }
