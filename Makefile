@@ -61,14 +61,15 @@ data: $(READY)  ## download the datasets that have a public address
 weights: $(READY)  ## train every network by its paper's protocol (hours)
 	@$(BIN)/fusionkit train --all
 
-bench: $(READY)  ## time models and metrics, beside plain implementations
-	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks
+bench: $(READY)  ## time models, metrics and the selective scan, beside plain implementations
+	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks models metrics
+	@$(PYTHON) -m benchmarks scan
 
 tidy: $(READY)  ## strip outputs from notebooks that are committed without, and write their navigation
 	@$(PYTHON) -m fusionkit.navigation
 
 clean:  ## remove executed notebooks, reports, stamps and caches (not .venv, data or training runs)
-	@rm -rf results/executed results/report results/bench results/.stamps .pytest_cache .ruff_cache .hypothesis
+	@rm -rf results/executed results/report results/.stamps .pytest_cache .ruff_cache .hypothesis
 	@find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 # Everything that reproduce runs. The rules are an included Makefile, which Make brings up to date by itself;

@@ -1,1 +1,1 @@
-"""Timings of models and metrics on this machine."""
+"""Timings of models, metrics and the selective scan on this machine."""

@@ -102,7 +102,7 @@ def peak_memory(model: nn.Module, size: Sequence[int], threads: int | None = Non
         except Exception as error:
             raise _no_memory(model, f"it cannot be pickled ({error})") from error
         command = [sys.executable, "-c", "from fusionkit.cost.running import serve; serve()", folder]
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=measuring_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise _no_memory(model, reason)
@@ -115,7 +115,7 @@ def serve() -> None:
     model, size, threads, device = torch.load(folder / "job.pt", weights_only=False)
     with torch.inference_mode(), evaluating(model), using_threads(threads):
         pair = example_pair(size, device)
-        rise = (_allocated_rise if device.type == "cuda" else _resident_rise)(model, pair)
+        rise = (_allocated_rise if device.type == "cuda" else resident_rise)(model, pair)
     (folder / "bytes").write_text(str(rise))
 
 
@@ -132,7 +132,7 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _environment() -> dict[str, str]:
+def measuring_environment() -> dict[str, str]:
     """Return an environment that finds the same modules and, under glibc, gives freed memory back at once."""
     own = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_MMAP_THRESHOLD_": "65536"}
     return os.environ | own | {"MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -149,7 +149,7 @@ def _allocated_rise(model: nn.Module, pair: tuple[Tensor, Tensor]) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _resident_rise(model: nn.Module, pair: tuple[Tensor, Tensor]) -> int:
+def resident_rise(model: nn.Module, pair: tuple[Tensor, Tensor]) -> int:
     """Return the rise of the resident set during one run, a lower bound where its peak cannot be set back."""
     if _reset_peak():
         model(*pair)
