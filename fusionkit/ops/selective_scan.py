@@ -10,6 +10,7 @@ Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State S
 algorithm 2. Arguments and results are those of ``selective_scan_fn`` in the authors' package ``mamba_ssm``.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -74,11 +75,25 @@ def selective_scan(
     _check(u, delta, A, B, C, D, z, delta_bias)
     known(backend)
     B, C = (matrix[:, None] if matrix.ndim == 3 else matrix for matrix in (B, C))
-    out, last = _scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, backend)
+    out, last = torch.ops.fusionkit.selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, backend)
     return (out, last.detach()) if return_last_state else out
 
 
-@torch.library.custom_op("fusionkit::selective_scan", mutates_args=())
+def _operator(name: str) -> Callable[[Callable], Callable]:
+    """Register a function as an operator of torch, for all devices.
+
+    ``torch.library.custom_op`` does so too, but the first call of what it makes loads torch's compiler for a second.
+    """
+
+    def register(function: Callable) -> Callable:
+        torch.library.define(f"fusionkit::{name}", torch.library.infer_schema(function, mutates_args=()))
+        torch.library.impl(f"fusionkit::{name}", "CompositeExplicitAutograd", function)
+        return function
+
+    return register
+
+
+@_operator("selective_scan")
 def _scan(
     u: Tensor,
     delta: Tensor,
@@ -97,7 +112,7 @@ def _scan(
     return out.to(u.dtype), last.to(_state_dtype(u))
 
 
-@torch.library.custom_op("fusionkit::selective_scan_backward", mutates_args=())
+@_operator("selective_scan_backward")
 def _scan_backward(
     grad_out: Tensor,
     u: Tensor,
@@ -118,12 +133,12 @@ def _scan_backward(
     return [gradient.to(x.dtype) for gradient, x in zip(gradients, tensors, strict=True) if x is not None]
 
 
-@_scan.register_fake
+@torch.library.register_fake("fusionkit::selective_scan")
 def _(u: Tensor, delta: Tensor, A: Tensor, *_others: Any) -> tuple[Tensor, Tensor]:
     return u.new_empty(u.shape), u.new_empty(*u.shape[:2], A.shape[1], dtype=_state_dtype(u))
 
 
-@_scan_backward.register_fake
+@torch.library.register_fake("fusionkit::selective_scan_backward")
 def _(grad_out: Tensor, *arguments: Any) -> list[Tensor]:
     return [x.new_empty(x.shape) for x in arguments if isinstance(x, Tensor)]
 
@@ -135,11 +150,17 @@ def _remember(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 def _differentiate(ctx: Any, grad_out: Tensor, _grad_last: Tensor) -> tuple[Tensor | None, ...]:
     tensors = ctx.saved_tensors
-    gradients = iter(_scan_backward(grad_out, *tensors, ctx.delta_softplus, ctx.backend))
+    found = torch.ops.fusionkit.selective_scan_backward(grad_out, *tensors, ctx.delta_softplus, ctx.backend)
+    gradients = iter(found)
     return *(None if x is None else next(gradients) for x in tensors), None, None
 
 
-_scan.register_autograd(_differentiate, setup_context=_remember)
+def _refuse(ctx: Any, *_gradients: Any) -> None:
+    raise FusionkitError("selective_scan has first derivatives only; call backward without create_graph")
+
+
+torch.library.register_autograd("fusionkit::selective_scan", _differentiate, setup_context=_remember)
+torch.library.register_autograd("fusionkit::selective_scan_backward", _refuse)
 
 
 @register_flop_formula(torch.ops.fusionkit.selective_scan)
