@@ -43,7 +43,7 @@ def scan_chart(results: dict[str, list[dict[str, Any]]]) -> Figure:
         axes.set_xticks(lengths, [str(length) for length in lengths], minor=False)
         axes.set_xticks([], minor=True)
         axes.grid(True, color=MUTED, alpha=0.2)
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
     panels[0].set_ylabel("milliseconds")
     return figure
 
