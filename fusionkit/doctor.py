@@ -1,6 +1,5 @@
 """What is installed and what is not, each with what to do about it."""
 
-import importlib
 import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -9,6 +8,7 @@ import torch
 
 from fusionkit import paths
 from fusionkit.data import status
+from fusionkit.ops import available_backends
 from fusionkit.provenance import code_version
 from fusionkit.weights import list_weights
 
@@ -22,7 +22,7 @@ def examine() -> list[Finding]:
 
 def _software() -> Iterator[Finding]:
     yield "fusionkit", code_version(), ""
-    for name in ("torch", "numpy", "scipy", "scikit-image", "papermill", "jupyterlab", "ipywidgets", "nbval"):
+    for name in ("torch", "numpy", "scipy", "scikit-image", "numba", "papermill", "jupyterlab", "ipywidgets", "nbval"):
         try:
             yield name, version(name), ""
         except PackageNotFoundError:
@@ -38,14 +38,11 @@ def _devices() -> Iterator[Finding]:
 
 
 def _scan() -> Iterator[Finding]:
-    """Look for the function itself: the package alone says nothing, it installs without its CUDA scan."""
-    try:
-        function = importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
-        arguments = [torch.rand(1, 2, 8, device="cuda") for _ in range(2)]
-        function(*arguments, -torch.rand(2, 4, device="cuda"), *torch.rand(2, 1, 4, 8, device="cuda"))
-        yield "selective scan: mamba_ssm", "works", ""
-    except Exception as error:  # an extension that does not fit fails with anything, not only ImportError
-        yield "selective scan: mamba_ssm", f"not usable ({type(error).__name__})", "optional; no model here needs it"
+    """Try every backend: a package that is installed need not work, least of all one with a CUDA extension."""
+    for name, state in available_backends().items():
+        works = state == "ok"
+        advice = "make setup" if name == "numba" else "optional; nothing here needs it"
+        yield f"selective scan: {name}", "works" if works else f"not usable: {state}", "" if works else advice
 
 
 def _data() -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fusionkit import paths
+from fusionkit.ops.backends import chosen_backends
 
 PACKAGES = ("fusionkit", "torch", "numpy", "scipy", "pillow")
 
@@ -35,8 +36,10 @@ def code_version() -> str:
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Return device, thread count and versions for a provenance record."""
+    """Return device, thread count and versions for a provenance record; and who scanned, where a scan has run."""
+    scans = chosen_backends()
     return {
+        **({"scan": scans} if scans else {}),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"cpu ({platform.machine()})",
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -19,6 +19,7 @@ from fusionkit.ops import (
     scan_reference,
     selective_scan,
 )
+from fusionkit.provenance import environment
 
 OPTIONAL = ("D", "z", "delta_bias")
 CASES = [
@@ -369,3 +370,9 @@ def test_mamba_ssm_is_called_as_its_authors_do(monkeypatch):
         for function in caches:
             function.cache_clear()
         sys.modules.pop("fusionkit.ops.scan_mamba", None)
+
+
+def test_what_ran_stands_in_the_provenance():
+    u = torch.rand(1, 2, 3)
+    selective_scan(u, u, -torch.rand(2, 4), torch.rand(1, 4, 3), torch.rand(1, 4, 3))
+    assert "numba" in environment()["scan"]["cpu"]

@@ -38,6 +38,7 @@ BACKENDS = {
     "triton": Backend("scan_triton", _TRITON_DEVICE, half=True),
     "mamba_ssm": Backend("scan_mamba", "cuda", half=True),
 }
+_CHOSEN: dict[str, set[str]] = {}
 AUTOMATIC = {"cpu": "numba", "cuda": "triton"}
 
 
@@ -134,6 +135,12 @@ def _problem(name: str) -> str:
     return ""
 
 
+def chosen_backends() -> dict[str, list[str]]:
+    """Return the backends that have run in this process by type of device, for provenance; chooses nothing."""
+    return {device: sorted(names) for device, names in _CHOSEN.items()}
+
+
 @cache
 def _announce(device: str, name: str) -> None:
+    _CHOSEN.setdefault(device, set()).add(name)
     LOG.info("selective scan on %s: backend %s", device, name)
