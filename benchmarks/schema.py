@@ -74,6 +74,8 @@ def _file(suite: str) -> Schema:
         load_average=NUMBER,
         protocol=PROTOCOLS[suite],
     )
+    # Who scanned, by type of device, where a scan ran before the suite.
+    metadata["properties"]["scan"] = {"type": "object", "additionalProperties": {"type": "array", "items": TEXT}}
     return _record(metadata=metadata, results=RESULTS[suite])
 
 
