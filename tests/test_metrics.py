@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawn import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -19,10 +20,6 @@ KINDS = {
     "soft": lambda shape, random: np.cumsum(random.integers(-3, 4, shape), -1) + 128,
     "patches": lambda shape, random: np.kron(random.integers(0, 256, (*shape[:2], 8, 8)), np.ones((8, 8))),
 }
-
-
-def noise(seed: int, *shape: int) -> Tensor:
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
 
 
 def triple(seed: int = 0, batch: int = 2, channels: int = 1, size: tuple[int, int] = (9, 12)) -> list[Tensor]:

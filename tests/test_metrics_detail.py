@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawn import noise, small_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,22 +16,12 @@ from fusionkit.metrics.statistics import ei
 CASES = [(metric, convention) for metric in METRICS for convention in metric.variants]
 
 
-@st.composite
-def triples(draw):
-    shape = draw(st.tuples(st.integers(1, 3), st.just(1), st.integers(4, 9), st.integers(4, 9)))
-    return [torch.from_numpy(draw(hnp.arrays(np.uint8, shape))) for _ in range(3)]
-
-
-def noise(seed, *shape):
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
-
-
 def plane(image):
     return image[0, 0].numpy().astype(float)
 
 
 @settings(max_examples=20, deadline=None)
-@given(images=triples(), case=st.sampled_from(CASES))
+@given(images=small_triples(4, 9), case=st.sampled_from(CASES))
 def test_batch_equals_loop_and_sources_are_interchangeable(images, case):
     metric, convention = case
     fused, a, b = images
@@ -42,7 +33,7 @@ def test_batch_equals_loop_and_sources_are_interchangeable(images, case):
 
 
 @settings(max_examples=20, deadline=None)
-@given(images=triples())
+@given(images=small_triples(4, 9))
 def test_ranges(images):
     found = q_m(*images, convention="reference")
     assert not ((found < 0) | (found > 1 + 1e-12)).any()

@@ -4,9 +4,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from drawn import noise, small_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
 from fusionkit.metrics.pixel_errors import METRICS, mse, psnr, rmse
@@ -14,22 +14,12 @@ from fusionkit.metrics.pixel_errors import METRICS, mse, psnr, rmse
 CASES = [(metric, convention) for metric in METRICS for convention in metric.variants]
 
 
-@st.composite
-def triples(draw):
-    shape = draw(st.tuples(st.integers(1, 3), st.just(1), st.integers(1, 6), st.integers(1, 6)))
-    return [torch.from_numpy(draw(hnp.arrays(np.uint8, shape))) for _ in range(3)]
-
-
-def noise(seed, *shape):
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
-
-
 def flat(*levels):
     return [torch.full((1, 1, 4, 4), level, dtype=torch.uint8) for level in levels]
 
 
 @settings(max_examples=20, deadline=None)
-@given(images=triples(), case=st.sampled_from(CASES))
+@given(images=small_triples(1, 6), case=st.sampled_from(CASES))
 def test_batch_equals_loop_and_sources_are_interchangeable(images, case):
     metric, convention = case
     fused, a, b = images
@@ -40,7 +30,7 @@ def test_batch_equals_loop_and_sources_are_interchangeable(images, case):
 
 
 @settings(max_examples=20, deadline=None)
-@given(images=triples())
+@given(images=small_triples(1, 6))
 def test_uint8_convention_is_numpy_uint8_arithmetic(images):
     fused, a, b = (image[:1] for image in images)
     f, x, y = (image[0, 0].numpy() for image in (fused, a, b))

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawn import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -22,10 +23,6 @@ def triples(draw, batch=1):
     highest = draw(st.sampled_from([1, 3, 255]))
     shape = (batch, 1, draw(st.integers(3, 6)), draw(st.integers(3, 7)))
     return [torch.from_numpy(draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, highest)))) for _ in range(3)]
-
-
-def noise(seed, *shape):
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
 
 
 def distribution(window):

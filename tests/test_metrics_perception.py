@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawn import noise, small_triples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy.signal import correlate2d
 
 from fusionkit.metrics.perception import METRICS, qcb, qcv
@@ -14,22 +14,12 @@ CASES = [(metric, convention) for metric in METRICS for convention in metric.var
 SIZES = [(16, 32), (17, 33), (20, 19), (5, 40)]
 
 
-@st.composite
-def triples(draw):
-    shape = draw(st.tuples(st.integers(1, 3), st.just(1), st.integers(2, 8), st.integers(2, 8)))
-    return [torch.from_numpy(draw(hnp.arrays(np.uint8, shape))) for _ in range(3)]
-
-
-def noise(seed, *shape):
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
-
-
 def triple(size, batch=1):
     return [noise(k, batch, 1, *size) for k in range(3)]
 
 
 @settings(max_examples=15, deadline=None)
-@given(images=triples(), case=st.sampled_from(CASES))
+@given(images=small_triples(2, 8), case=st.sampled_from(CASES))
 def test_batch_equals_loop_and_sources_are_interchangeable(images, case):
     metric, convention = case
     fused, a, b = images
@@ -107,7 +97,7 @@ def test_halves_are_rounded_up():
 
 
 @settings(max_examples=15, deadline=None)
-@given(images=triples())
+@given(images=small_triples(2, 8))
 def test_ranges(images):
     for metric, top in ((qcb, 1 + 1e-9), (qcv, math.inf)):
         found = metric(*images, convention="reference")

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawn import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate2d
@@ -10,10 +11,6 @@ from scipy.signal import correlate2d
 from fusionkit.errors import FusionkitError
 from fusionkit.metrics import phase
 from fusionkit.metrics.phase import q_p
-
-
-def noise(seed, *shape):
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
 
 
 def shapes(size, corner):
