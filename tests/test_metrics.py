@@ -12,8 +12,8 @@ from fusionkit import metrics
 from fusionkit.errors import FusionkitError
 from fusionkit.metrics.images import prepare
 
-# The tie rules and the order of arguments of these look at which source is which.
-ASYMMETRIC = {"viff", "q_c", "nabf_asdriven"}
+# The tie rules, floors and order of arguments of these look at which source is which.
+ASYMMETRIC = {"viff", "q_c", "q_g", "nabf_asdriven"}
 KINDS = {
     "noise": lambda shape, random: random.integers(0, 256, shape),
     "three levels": lambda shape, random: random.choice([0, 128, 255], shape),

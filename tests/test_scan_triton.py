@@ -14,12 +14,13 @@ import torch
 
 import fusionkit.ops
 from fusionkit.ops import scan_reference
+from fusionkit.ops.arguments import Arguments
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed; it comes for Linux only", allow_module_level=True)
 
 KERNELS = ("segment_ends", "join_segments", "outputs", "gradients")
-NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
+NAMES = Arguments._fields[:-1]  # of the tensors
 # States, length, channels, groups of B and of C (None: constant over time), options (skip, gate, bias, softplus).
 SHAPES = [
     (1, 1, 1, 1, 1, "skip"),
@@ -62,11 +63,12 @@ class Backend:
     def move(self, values, device):
         return tuple(v.to(device) if isinstance(v, torch.Tensor) else v for v in values)
 
-    def forward(self, *arguments):
-        return self.move(self.module.forward(*self.move(arguments, self.device)), "cpu")
+    def forward(self, arguments):
+        return self.move(self.module.forward(Arguments(*self.move(arguments, self.device))), "cpu")
 
-    def backward(self, *arguments):
-        return self.move(self.module.backward(*self.move(arguments, self.device)), "cpu")
+    def backward(self, upstream, arguments):
+        arguments = Arguments(*self.move(arguments, self.device))
+        return self.move(self.module.backward(upstream.to(self.device), arguments), "cpu")
 
 
 def random_arguments(states, length, channels, groups_b, groups_c, options, dtype=torch.float64, seed=0):
@@ -80,7 +82,7 @@ def random_arguments(states, length, channels, groups_b, groups_c, options, dtyp
 
     softplus = "softplus" in options
     delta = normal(2, channels, length)
-    return (
+    return Arguments(
         normal(2, channels, length),
         delta if softplus else delta.abs(),
         -normal(channels, states).abs(),
@@ -127,16 +129,16 @@ def test_agrees_with_the_official_reference(scan, golden, number):
     for key in values:
         if key.endswith(("_B", "_C")) and values[key].ndim == 3:
             values[key] = values[key][:, None].contiguous()
-    arguments = [values.get(f"in_{name}") for name in NAMES] + [case["delta_softplus"]]
+    arguments = Arguments(*(values.get(f"in_{name}") for name in NAMES), case["delta_softplus"])
     truth, tolerance = ("_f64", 2e-6) if case["dtype"] == "float32" else ("", 1e-12)
     if scan.device == "cuda" and truth:
         tolerance = 2e-5  # its fast exponential
 
-    out, last = scan.forward(*arguments)
+    out, last = scan.forward(arguments)
     assert deviation(out, values["out" + truth]) <= tolerance
     if case["return_last_state"]:
         assert deviation(last, values["last_state" + truth]) <= tolerance
-    for name, gradient in zip(NAMES, scan.backward(values["gout"], *arguments), strict=True):
+    for name, gradient in zip(NAMES, scan.backward(values["gout"], arguments), strict=True):
         if f"in_{name}" in values:
             assert deviation(gradient, values[f"grad{truth}_{name}"]) <= tolerance, name
         else:
@@ -146,39 +148,39 @@ def test_agrees_with_the_official_reference(scan, golden, number):
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape)).replace(" ", "+"))
 def test_agrees_with_the_loop(scan, shape):
     arguments = random_arguments(*shape)
-    expected_out, expected_last = scan_reference.forward(*arguments)
-    out, last = scan.forward(*arguments)
+    expected_out, expected_last = scan_reference.forward(arguments)
+    out, last = scan.forward(arguments)
     assert deviation(out, expected_out) <= 1e-12
     assert deviation(last, expected_last) <= 1e-12
     upstream = torch.randn(out.shape[::-1], dtype=torch.float64).permute(2, 1, 0)  # not contiguous
-    expected = scan_reference.backward(upstream, *arguments)
-    for name, value, reference in zip(NAMES, scan.backward(upstream, *arguments), expected, strict=True):
+    expected = scan_reference.backward(upstream, arguments)
+    for name, value, reference in zip(NAMES, scan.backward(upstream, arguments), expected, strict=True):
         assert (value is None) == (reference is None)
         assert value is None or deviation(value, reference) <= 1e-12, name
 
 
 def test_segments_do_not_change_the_result(scan, monkeypatch):
     arguments = random_arguments(4, 80, 3, 1, 1, "skip gate bias softplus")
-    upstream = torch.ones_like(arguments[0])
-    many = *scan.forward(*arguments), *scan.backward(upstream, *arguments)
+    upstream = torch.ones_like(arguments.u)
+    many = *scan.forward(arguments), *scan.backward(upstream, arguments)
     monkeypatch.setattr(scan.module, "MAX_SEGMENTS", 1)
-    one = *scan.forward(*arguments), *scan.backward(upstream, *arguments)
+    one = *scan.forward(arguments), *scan.backward(upstream, arguments)
     assert not torch.equal(many[0], one[0])
     assert all(deviation(a, b) <= 1e-12 for a, b in zip(many, one, strict=True))
 
 
 def test_equal_inputs_give_equal_bits(scan):
     arguments = random_arguments(3, 40, 20, 1, None, "skip gate bias softplus", torch.float32)
-    first, second = ((*scan.forward(*arguments), *scan.backward(arguments[0], *arguments)) for _ in range(2))
+    first, second = ((*scan.forward(arguments), *scan.backward(arguments.u, arguments)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_computes_in_float32_and_rounds_the_result(scan, dtype):
     arguments = random_arguments(4, 40, 4, 1, 2, "skip gate bias softplus", dtype)
-    wide = [a.float() if isinstance(a, torch.Tensor) else a for a in arguments]
-    narrow = *scan.forward(*arguments), *scan.backward(arguments[0], *arguments)
-    expected = *scan.forward(*wide), *scan.backward(wide[0], *wide)
+    wide = Arguments(*(a.float() if isinstance(a, torch.Tensor) else a for a in arguments))
+    narrow = *scan.forward(arguments), *scan.backward(arguments.u, arguments)
+    expected = *scan.forward(wide), *scan.backward(wide.u, wide)
     for value, reference in zip(narrow, expected, strict=True):
         assert value.dtype == dtype
         # The interpreter cuts bfloat16 off where a GPU rounds it.
@@ -186,14 +188,14 @@ def test_half_precision_computes_in_float32_and_rounds_the_result(scan, dtype):
 
 
 def test_softplus_far_from_zero(scan):
-    arguments = list(random_arguments(1, 40, 1, 1, 1, "softplus"))
-    arguments[1] = torch.linspace(-300, 60, 80, dtype=torch.float64).view(2, 1, 40)
-    upstream = torch.ones_like(arguments[0])
-    for run in (scan.forward(*arguments), scan.backward(upstream, *arguments)):
+    delta = torch.linspace(-300, 60, 80, dtype=torch.float64).view(2, 1, 40)
+    arguments = random_arguments(1, 40, 1, 1, 1, "softplus")._replace(delta=delta)
+    upstream = torch.ones_like(arguments.u)
+    for run in (scan.forward(arguments), scan.backward(upstream, arguments)):
         assert all(value.isfinite().all() for value in run if value is not None)
     small = slice(0, 8)  # here the step is exp(delta), far below the rounding of 1
-    d_u = scan.backward(upstream, *arguments)[0][0, 0, small]
-    expected = scan_reference.backward(upstream, *arguments)[0][0, 0, small]
+    d_u = scan.backward(upstream, arguments)[0][0, 0, small]
+    expected = scan_reference.backward(upstream, arguments)[0][0, 0, small]
     torch.testing.assert_close(d_u, expected, rtol=1e-10, atol=0)
 
 
@@ -225,9 +227,9 @@ def test_memory_is_linear_and_far_below_all_states(scan, monkeypatch):
     for length in (4096, 8192):
         arguments = random_arguments(16, length, 64, 1, 1, "skip gate bias softplus", torch.float32)
         with Elements() as made:
-            scan.module.forward(*arguments)
-            scan.module.backward(arguments[0], *arguments)
-        totals.append(made.total / arguments[0].numel())
+            scan.module.forward(arguments)
+            scan.module.backward(arguments.u, arguments)
+        totals.append(made.total / arguments.u.numel())
     assert totals[1] <= totals[0] * 1.01
     results = 4  # out and the gradients of u, delta and z
     assert totals[1] - results < 16 / 2  # half of one tensor of all states
@@ -265,8 +267,8 @@ def compile_all():
         setattr(scan_triton.kernels, name, Compiler(getattr(scan_triton.kernels, name)))
     for groups_b, dtype in ((2, torch.bfloat16), (None, torch.float32)):
         arguments = random_arguments(16, 64, 8, groups_b, 1, "skip gate bias softplus", dtype)
-        scan_triton.forward(*arguments)
-        scan_triton.backward(arguments[0], *arguments)
+        scan_triton.forward(arguments)
+        scan_triton.backward(arguments.u, arguments)
 
 
 def test_kernels_compile_for_a_gpu(monkeypatch):

@@ -19,6 +19,7 @@ from fusionkit.ops import (
     scan_reference,
     selective_scan,
 )
+from fusionkit.ops.arguments import Arguments
 from fusionkit.provenance import environment
 
 OPTIONAL = ("D", "z", "delta_bias")
@@ -343,12 +344,12 @@ def test_mamba_ssm_is_called_as_its_authors_do(monkeypatch):
             assert A.dtype == torch.float32
             ctx.softplus = delta_softplus
             ctx.save_for_backward(u, delta, A, B, C, D, z, delta_bias)
-            out, last = scan_reference.forward(*ctx.saved_tensors, delta_softplus)
+            out, last = scan_reference.forward(Arguments(*ctx.saved_tensors, delta_softplus))
             return (out, last) if return_last_state else out
 
         @staticmethod
         def backward(ctx, dout, *_):
-            return *scan_reference.backward(dout, *ctx.saved_tensors, ctx.softplus), None, None
+            return *scan_reference.backward(dout, Arguments(*ctx.saved_tensors, ctx.softplus)), None, None
 
     stand_in = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
     stand_in.SelectiveScanFn = SelectiveScanFn
