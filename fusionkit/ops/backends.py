@@ -11,13 +11,14 @@ from types import ModuleType
 import torch
 
 from fusionkit.errors import FusionkitError, unknown
+from fusionkit.ops.arguments import Arguments
 
 LOG = logging.getLogger("fusionkit.ops")
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Where the functions ``forward`` and ``backward`` of a backend are, and what they take.
+    """Where the functions ``forward`` and ``backward`` of a backend are (see ``arguments``), and what they take.
 
     Attributes:
         module: The module in ``fusionkit.ops``.
@@ -128,8 +129,9 @@ def _problem(name: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         return "torch finds no GPU"
     one, row = torch.ones(1, 1, 1, device=device), torch.ones(1, 1, device=device)
+    scan = Arguments(one, one, row, one[None], one[None], None, None, None, delta_softplus=False)
     try:
-        _module(name).forward(one, one, row, one[None], one[None], None, None, None, False)
+        _module(name).forward(scan)
     except Exception as error:  # a broken installation fails with anything, not only with ImportError
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return ""

@@ -1,12 +1,11 @@
 """The selective scan of the package ``mamba_ssm``, on a GPU, where its CUDA extension was built and works."""
 
-from typing import Any
-
 import torch
 from mamba_ssm.ops.selective_scan_interface import SelectiveScanFn
 from torch import Tensor
 
 from fusionkit.errors import FusionkitError
+from fusionkit.ops.arguments import Arguments
 
 
 class _Context:
@@ -16,44 +15,24 @@ class _Context:
         self.saved_tensors = tensors
 
 
-def forward(u: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    """Return the output (B, D, L) and the last state (B, D, N).
-
-    Args:
-        u: (B, D, L).
-        *arguments: delta, A, B, C, D, z, delta_bias, delta_softplus, as the other backends take them.
+def forward(scan: Arguments) -> tuple[Tensor, Tensor]:
+    """Return the output and the last state.
 
     Raises:
         FusionkitError: ``u`` is float64, which the extension does not know.
     """
-    return _run(_Context(), u, *arguments)
+    return _run(_Context(), scan)
 
 
-def backward(grad_out: Tensor, u: Tensor, *arguments: Any) -> tuple[Tensor | None, ...]:
-    """Return the gradients of all tensor arguments of ``forward``; runs forward again for what it keeps.
-
-    Args:
-        grad_out: Gradient of the output, (B, D, L).
-        u: (B, D, L).
-        *arguments: As given to ``forward``.
-    """
+def backward(grad_out: Tensor, scan: Arguments) -> tuple[Tensor | None, ...]:
+    """Return the gradients; runs forward again for what it keeps, and raises what that does."""
     context = _Context()
-    _run(context, u, *arguments)
+    _run(context, scan)
     return tuple(SelectiveScanFn.backward(context, grad_out)[:8])
 
 
-def _run(
-    context: _Context,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor]:
+def _run(context: _Context, scan: Arguments) -> tuple[Tensor, Tensor]:
+    u, delta, A, B, C, D, z, delta_bias, delta_softplus = scan
     if u.dtype == torch.float64:
         raise FusionkitError("backend: 'mamba_ssm' takes float32, float16 or bfloat16, got torch.float64")
     # the extension wants whatever does not vary over time in float32

@@ -11,60 +11,30 @@ import torch
 from torch import Tensor
 
 from fusionkit.ops import scan_numba_kernels as kernels
+from fusionkit.ops.arguments import Arguments
 from fusionkit.ops.lanes import BYTES
 
 _ONE_AT_A_TIME = Lock()  # numba's plainest thread pool ends the process when two threads use it at once
 
 
-def forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return the output (B, D, L) and the last state (B, D, N).
-
-    Args:
-        u, delta, z: Contiguous (B, D, L), float32 or float64 like all others.
-        A: (D, N).
-        B, C: (B, G, N, L), each with its own G, or constant over time (D, N); contiguous.
-        D, delta_bias: (D,).
-        delta_softplus: Whether softplus makes the step from ``delta + delta_bias``.
-    """
-    data = _inputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
+def forward(scan: Arguments) -> tuple[Tensor, Tensor]:
+    """Return the output and the last state, in float32 or float64 as the arguments."""
+    u, A, B = scan.u, scan.A, scan.B
+    data, strips = _inputs(scan), _strips(A, B, scan.C)
     out, last = torch.empty_like(u), u.new_empty(*u.shape[:2], A.shape[1])
     with _threads():
-        kernels.forward(data, _strips(A, B, C), out.numpy(), last.numpy())
+        kernels.forward(data, strips, out.numpy(), last.numpy())
     return out, last * B if B.ndim == 2 else last
 
 
-def backward(
-    grad_out: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of all tensor arguments of ``forward``, in its order and with their shapes.
+def backward(grad_out: Tensor, scan: Arguments) -> tuple[Tensor | None, ...]:
+    """Return the gradients.
 
     States are computed again, not kept from forward to backward: that would save an eighth of the time of both and
     take N / 64 times the memory of ``u``, in each layer that waits for its backward.
-
-    Args:
-        grad_out: Gradient of the output, contiguous (B, D, L). The last state passes none on.
-        u, delta, A, B, C, D, z, delta_bias, delta_softplus: As given to ``forward``.
     """
-    data, strips = _inputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus), _strips(A, B, C)
+    B, C = scan.B, scan.C
+    data, strips = _inputs(scan), _strips(scan.A, B, C)
     grads = _gradients(data, len(strips))
     with _threads():
         kernels.backward(data, grad_out.numpy(), strips, grads)
@@ -75,9 +45,9 @@ def backward(
         torch.from_numpy(grads.A.sum(0)),
         _sum_strips(grads.B, B) if B.ndim == 4 else d_weight * (C if C.ndim == 2 else 1),
         _sum_strips(grads.C, C) if C.ndim == 4 else d_weight * (B if B.ndim == 2 else 1),
-        None if D is None else d_skip,
-        None if z is None else torch.from_numpy(grads.z),
-        None if delta_bias is None else d_bias,
+        None if scan.D is None else d_skip,
+        None if scan.z is None else torch.from_numpy(grads.z),
+        None if scan.delta_bias is None else d_bias,
     )
 
 
@@ -111,17 +81,8 @@ def _strips(A: Tensor, B: Tensor, C: Tensor) -> np.ndarray:
     return np.stack([starts, stops, starts * groups_b // channels, starts * groups_c // channels], 1)
 
 
-def _inputs(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    bias: Tensor | None,
-    softplus: bool,
-) -> kernels.Inputs:
+def _inputs(scan: Arguments) -> kernels.Inputs:
+    u, delta, A, B, C, D, z, bias, softplus = scan
     zeros, nothing, weight = A.new_zeros(len(A)), A.new_empty(0, 0, 0), torch.ones_like(A)
     for constant in (matrix for matrix in (B, C) if matrix.ndim == 2):
         weight = weight * constant

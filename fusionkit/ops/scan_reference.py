@@ -9,27 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from fusionkit.ops.arguments import Arguments
 
-def forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return the output (B, D, L) and the last state (B, D, N).
 
-    Args:
-        u, delta, z: (B, D, L).
-        A: (D, N).
-        B, C: (B, G, N, L), each with its own G, or constant over time (D, N).
-        D, delta_bias: (D,).
-        delta_softplus: Whether softplus makes the step from ``delta + delta_bias``.
-    """
+def forward(scan: Arguments) -> tuple[Tensor, Tensor]:
+    """Return the output and the last state."""
+    u, delta, A, B, C, D, z, delta_bias, delta_softplus = scan
     step = _step(delta, delta_bias, delta_softplus)
     outputs = []
     for t, h in enumerate(_states(u, step, A, B)):
@@ -40,29 +25,14 @@ def forward(
     return y if z is None else y * F.silu(z), h
 
 
-def backward(
-    grad_out: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of all tensor arguments of ``forward``, in its order and with their shapes.
-
-    Args:
-        grad_out: Gradient of the output, (B, D, L). The last state passes none on.
-        u, delta, A, B, C, D, z, delta_bias, delta_softplus: As given to ``forward``.
-    """
+def backward(grad_out: Tensor, scan: Arguments) -> tuple[Tensor | None, ...]:
+    """Return the gradients; keeps all states."""
+    u, delta, A, B, C, D, z, delta_bias, delta_softplus = scan
     step = _step(delta, delta_bias, delta_softplus)
     dy, dz = grad_out, None
     if z is not None:
         gate = torch.sigmoid(z)
-        ungated, _ = forward(u, delta, A, B, C, D, None, delta_bias, delta_softplus)
+        ungated, _ = forward(scan._replace(z=None))
         dy, dz = grad_out * z * gate, grad_out * ungated * gate * (1 + z * (1 - gate))
     du, dstep, dA, dB, dC = _go_back(dy, u, step, A, B, C)
     if D is not None:

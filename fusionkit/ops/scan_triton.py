@@ -22,6 +22,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fusionkit.ops import scan_triton_kernels as kernels
+from fusionkit.ops.arguments import Arguments
 
 MAX_SEGMENTS = 128
 # Enough programs of one warp to keep a large GPU busy; a constant, so that results do not depend on the GPU.
@@ -67,25 +68,9 @@ def _join(decays: Tensor, ends: Tensor, returns: Tensor | None) -> None:
     kernels.join_segments[grid](decays, ends, returns, width, segments, SEGMENTS=padded, COLUMNS=columns)
 
 
-def forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return the output (B, D, L) and the last state (B, D, N), both in the type of ``u``.
-
-    Args:
-        u, delta, z: Contiguous (B, D, L).
-        A: (D, N).
-        B, C: (B, G, N, L), each with its own G, or constant over time (D, N); contiguous.
-        D, delta_bias: (D,).
-    """
+def forward(scan: Arguments) -> tuple[Tensor, Tensor]:
+    """Return the output and the last state, both in the type of ``u``."""
+    u, delta, A, B, C, D, z, delta_bias, delta_softplus = scan
     grid, options = _launch(u, A, B, C, delta_softplus)
     segments, _, batch = grid
     real = torch.float64 if u.dtype == torch.float64 else torch.float32
@@ -113,24 +98,9 @@ def _sum_parts(parts: Tensor, like: Tensor) -> Tensor:
     return parts.sum((0, 1)).to(like.dtype)
 
 
-def backward(
-    grad_out: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of all tensor arguments of ``forward``, in its order, with their shapes and types.
-
-    Args:
-        grad_out: Gradient of the output, (B, D, L). The last state passes none on.
-        u, delta, A, B, C, D, z, delta_bias, delta_softplus: As given to ``forward``.
-    """
+def backward(grad_out: Tensor, scan: Arguments) -> tuple[Tensor | None, ...]:
+    """Return the gradients, each in the type of its tensor; ``grad_out`` need not be contiguous."""
+    u, delta, A, B, C, D, z, delta_bias, delta_softplus = scan
     grid, options = _launch(u, A, B, C, delta_softplus)
     segments, blocks, batch = grid
     channels, states = A.shape

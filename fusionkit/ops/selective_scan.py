@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from fusionkit.errors import FusionkitError
+from fusionkit.ops.arguments import Arguments
 from fusionkit.ops.backends import known, resolve
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -108,7 +109,7 @@ def _scan(
 ) -> tuple[Tensor, Tensor]:
     module, half = resolve(backend, u.device.type)
     tensors = _normalise((u, delta, A, B, C, D, z, delta_bias), half)
-    out, last = module.forward(*tensors, delta_softplus)
+    out, last = module.forward(Arguments(*tensors, delta_softplus))
     return out.to(u.dtype), last.to(_state_dtype(u))
 
 
@@ -129,7 +130,8 @@ def _scan_backward(
     """Return the gradients of those tensors that are there."""
     module, half = resolve(backend, u.device.type)
     tensors = (u, delta, A, B, C, D, z, delta_bias)
-    gradients = module.backward(*_normalise((grad_out, *tensors), half), delta_softplus)
+    grad_out, *inputs = _normalise((grad_out, *tensors), half)
+    gradients = module.backward(grad_out, Arguments(*inputs, delta_softplus))
     return [gradient.to(x.dtype) for gradient, x in zip(gradients, tensors, strict=True) if x is not None]
 
 
