@@ -13,6 +13,8 @@ from fusionkit.data.images import read_image
 from fusionkit.errors import FusionkitError
 from fusionkit.scoring import COLUMNS, Triple, UnmatchedWarning, match_triples, read_scores, score_folders, score_triple
 
+# The images are small, so that some metrics are left out.
+pytestmark = pytest.mark.filterwarnings("ignore::fusionkit.metrics.TooSmallWarning")
 NAMES = ("001", "02", "nan", "NA")
 PLACES = ("fused", "a", "b")
 FEW = ["en", "sf"]
