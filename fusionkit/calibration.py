@@ -68,7 +68,7 @@ class Published:
         columns: Metric by column.
         about: Where they stand.
         digits: Significant digits printed; None where all digits of a double are.
-        remeasured: Methods whose released images cannot be those that were measured: not even entropy and standard
+        other_images: Methods whose released images cannot be those that were measured: not even entropy and standard
             deviation agree, which no toolbox computes differently. They are listed apart.
     """
 
@@ -76,7 +76,7 @@ class Published:
     columns: Mapping[str, str]
     about: str
     digits: int | None
-    remeasured: tuple[str, ...] = ()
+    other_images: tuple[str, ...] = ()
 
 
 PUBLISHED = {
@@ -138,7 +138,7 @@ def published_values(dataset: str) -> pd.DataFrame:
     surveys = {method: load_survey(f"published:{method}", dataset, "test") for method in methods}
     rows = []
     for method, surveyed in surveys.items():
-        about = source.about + (f": {method}" if method in source.remeasured else "")
+        about = source.about + (f": {method}" if method in source.other_images else "")
         for image, values in surveyed.values.iterrows() if surveyed else ():
             for column, metric in source.columns.items():
                 text = table.loc[(method, image), column]

@@ -1,5 +1,7 @@
 """Sliders around ``fusionkit.state_space_figures``: one linear system, and a gate that selects."""
 
+from collections.abc import Callable
+
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
@@ -11,9 +13,15 @@ LATE = {"continuous_update": False, "style": {"description_width": "7em"}}
 
 
 class _Panel:
-    """Knobs above a line of words above a picture; display ``box``."""
+    """Knobs above a line of words above a picture; display ``box``.
 
-    def __init__(self, *knobs: widgets.ValueWidget) -> None:
+    Args:
+        answer: Returns the words and the figure that belong to the knobs.
+        knobs: What to turn.
+    """
+
+    def __init__(self, answer: Callable[[], tuple[str, Figure]], *knobs: widgets.ValueWidget) -> None:
+        self._answer = answer
         self.words = widgets.HTML()
         self.picture = widgets.Image(format="png")
         show(self.picture, b"")
@@ -25,12 +33,8 @@ class _Panel:
 
     def update(self, _change: dict | None = None) -> None:
         """Draw what the knobs say, and say it in words."""
-        self.words.value, figure = self.answer()
+        self.words.value, figure = self._answer()
         show(self.picture, png(figure))
-
-    def answer(self) -> tuple[str, Figure]:
-        """Return the words and the figure that belong to the knobs."""
-        raise NotImplementedError
 
 
 class SystemPanel(_Panel):
@@ -48,7 +52,7 @@ class SystemPanel(_Panel):
         self.signal = widgets.Dropdown(
             options=list(SIGNALS), value=start.signal, description="input", style=LATE["style"]
         )
-        super().__init__(self.delta, self.signal, self.rate, self.swing)
+        super().__init__(self.answer, self.delta, self.signal, self.rate, self.swing)
 
     @property
     def setting(self) -> Setting:
@@ -67,7 +71,7 @@ class SelectionPanel(_Panel):
         style = {"min": -3, "max": 1, "step": 0.1, "readout_format": ".3g", **LATE}
         self.at_marks = widgets.FloatLogSlider(0.3, description="at marks", **style)
         self.elsewhere = widgets.FloatLogSlider(0.03, description="elsewhere", **style)
-        super().__init__(self.at_marks, self.elsewhere)
+        super().__init__(self.answer, self.at_marks, self.elsewhere)
 
     def answer(self) -> tuple[str, Figure]:
         """Return the words and the figure that belong to the knobs."""

@@ -19,14 +19,22 @@ from fusionkit.data.pairs import dataset_hash, load_pair, present
 from fusionkit.data.registry import get_dataset, split_names
 from fusionkit.errors import FusionkitError
 from fusionkit.files import sha256
-from fusionkit.measure import Measurement, list_measurements, load_measurement, load_method, source_hash
-from fusionkit.measure import write_measurement as write
+from fusionkit.measure import (
+    Measurement,
+    list_measurements,
+    load_measurement,
+    load_method,
+    source_hash,
+    write_measurement,
+)
 from fusionkit.provenance import code_version, config_hash, environment
 from fusionkit.scoring import EVERY_CONVENTION, UnmatchedWarning, score_folders
 from fusionkit.weights import find_weights
 
 COLLECTION = "survey"
 PUBLISHED = "published"
+# Datasets with released images of enough methods and pairs to compare.
+RELEASED = ("tno", "tno21_256", "vifb")
 # Own networks and rules whose fused images are surveyed beside the published ones.
 OWN = {
     "harvard_pet_mri": ("average", "maximum", "lightfusionnet:pet_mri"),
@@ -66,7 +74,7 @@ def survey(method: str, dataset: str, split: str, force: bool = False) -> Measur
     values = values.rename(index=names).rename_axis("pair").rename_axis(None, axis=1)
     provenance = {**inputs, "key": config_hash(inputs), "code": code_version(), **environment()}
     done = Measurement(method, dataset, split, values, provenance)
-    write(done, COLLECTION)
+    write_measurement(done, COLLECTION)
     return done
 
 
@@ -82,12 +90,12 @@ def load_surveys(dataset: str, split: str) -> dict[str, pd.DataFrame]:
 
 
 def standing_surveys() -> list[tuple[str, str, str]]:
-    """Return what is surveyed by default: every folder of published images of a dataset, and some own methods."""
+    """Return what is surveyed by default: every folder of released images of some datasets, and some own methods."""
     jobs = []
-    for folder in sorted((paths.data_dir() / "published_fusions").glob("*/*")):
-        dataset = folder.parent.name
-        if folder.is_dir() and dataset in ("tno", "tno21_256", "vifb") and folder.name not in ("ir", "vi"):
-            jobs.append((f"{PUBLISHED}:{folder.name}", dataset, "test"))
+    for dataset in RELEASED:
+        for folder in sorted((paths.data_dir() / "published_fusions" / dataset).glob("*/")):
+            if folder.name not in get_dataset(dataset).modalities:
+                jobs.append((f"{PUBLISHED}:{folder.name}", dataset, "test"))
     jobs += [(method, dataset, "test") for dataset, methods in OWN.items() for method in methods]
     return [job for job in jobs if present(*job[1:])]
 

@@ -90,7 +90,7 @@ def test_published_values_as_surveyed(real_data):
         distance = (sound["measured"] - sound["expected"]).abs()
         assert (distance <= sound["allowed"] * (1 + 1e-9)).all(), sound[distance > sound["allowed"]]
         others = table[table["source"] != source.about]
-        assert set(others["image"].str.split("/").str[0]) <= set(source.remeasured)
+        assert set(others["image"].str.split("/").str[0]) <= set(source.other_images)
         entropy = others[others["metric"] == "en"]
         wrong = (entropy["measured"] - entropy["expected"]).abs() > entropy["allowed"]
         assert wrong.mean() > 0.9 or entropy.empty, "these images are the measured ones after all"

@@ -71,13 +71,13 @@ def rank_conventions(found: pd.DataFrame) -> pd.DataFrame:
     """
     plain = found[(found["factor"] == 1) & (found["candidate"] == found["metric"])]
     groups = plain.groupby("convention")
-    ratio = np.exp(np.abs(np.log(np.abs(plain["measured"] / plain["printed"].astype(float)))))
+    distance = np.log((plain["measured"] / plain["printed"].astype(float)).abs()).abs()
     table = pd.DataFrame(
         {
             "columns": groups.size(),
             "to the digit": groups["digits"].sum(),
             "within 1 %": groups["deviation"].agg(lambda d: int((d <= 0.01).sum())),
-            "typical ratio": np.exp(np.log(ratio).groupby(plain["convention"]).mean()),
+            "typical ratio": np.exp(distance.groupby(plain["convention"]).mean()),
         }
     )
     return table.sort_values(["to the digit", "within 1 %", "typical ratio"], ascending=[False, False, True])
@@ -142,11 +142,12 @@ def reach(panel: Panel, surveys: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for label, column in panel.columns.items():
         if not column.metric:
             continue
-        named = {"SCD": "scd"}.get(label, column.metric)
+        read_as = {column.metric, *(reading.metric for reading in column.also)}
+        names = {name for metric in read_as for name in RELATED.get(metric, (metric,))}
         numbers = printed_column(panel, label).dropna()
         for key, measured in means.iterrows():
             name, _, convention = str(key).partition("@")
-            if name not in RELATED.get(named, (named,)):
+            if name not in names:
                 continue
             for factor in FACTORS if METRICS[name].needs != "fused" else (1.0,):
                 low, high = sorted((factor * measured.min(), factor * measured.max()))
