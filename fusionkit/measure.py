@@ -288,8 +288,9 @@ def source_hash(model: str | None = None) -> str:
     files = sorted((paths.PACKAGE / "metrics").glob("*.py"))
     if model:
         build = MODELS[model].build
-        module = inspect.getsourcefile(getattr(build, "func", build))
-        files += [paths.PACKAGE / "losses.py", Path(str(module))]
+        module = Path(str(inspect.getsourcefile(getattr(build, "func", build))))
+        alone = module.parent == paths.PACKAGE / "models"
+        files += [paths.PACKAGE / "losses.py", *([module] if alone else sorted(module.parent.glob("*.py")))]
     return config_hash({file.name: ast.dump(_without_docstrings(file)) for file in files})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from fusionkit.errors import FusionkitError, unknown
+from fusionkit.models.fusionmamba import FusionMamba
 from fusionkit.models.lightfusionnet import LightFusionNet
 from fusionkit.models.oracle import PixelOracle
 from fusionkit.models.rules import Average, Maximum
@@ -43,6 +44,18 @@ MODELS: dict[str, ModelEntry] = {
         LightFusionNet,
         "dual-stream network with predictive context attention, 4,119 parameters",
         "Sagar, PMLR 317, 2026",
+        trained=True,
+    ),
+    "oracle_fusionmamba": ModelEntry(
+        partial(PixelOracle, "fusionmamba"),
+        "pixels optimised on FusionMamba's loss: its floor",
+        "this project",
+        trained=False,
+    ),
+    "fusionmamba": ModelEntry(
+        FusionMamba,
+        "U-Net of dynamic state space blocks; the paper's equations or the authors' code",
+        "Xie et al., arXiv 2404.09498, 2024",
         trained=True,
     ),
 }
