@@ -46,11 +46,12 @@ class EfficientChannelAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
 
     def weights(self, x: Tensor) -> Tensor:
         """Return the weight of each channel, (B, C, 1, 1), in (0, 1)."""
-        return torch.sigmoid(self.conv(x.mean((2, 3))[:, None]))[:, 0, :, None, None]
+        return torch.sigmoid(self.conv(self.pool(x).flatten(2).mT)).mT[..., None]
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the channels of (B, C, H, W)."""

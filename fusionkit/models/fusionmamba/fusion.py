@@ -45,6 +45,7 @@ class DynamicEnhancement(nn.Module):
         super().__init__()
         self.ldc1 = DescriptiveConvolution(channels, config.stored_ones)
         self.ldc2 = DescriptiveConvolution(channels, config.stored_ones)
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.difference = config.difference
 
     def parts(self, first: Tensor, second: Tensor) -> Enhancement:
@@ -52,8 +53,9 @@ class DynamicEnhancement(nn.Module):
         texture1, texture2 = (
             channels_last(ldc(channels_first(x))) for ldc, x in ((self.ldc1, first), (self.ldc2, second))
         )
-        apart = texture2 - texture1 if self.difference == "texture" else first - second
-        return Enhancement(texture1, texture2, torch.sigmoid(apart.mean((1, 2), keepdim=True)), first + second)
+        more, less = (texture2, texture1) if self.difference == "texture" else (first, second)
+        apart = self.pool(channels_first(more)) - self.pool(channels_first(less))
+        return Enhancement(texture1, texture2, channels_last(torch.sigmoid(apart)), first + second)
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Enhance the features of both modalities, (B, H, W, C) each."""
