@@ -1,14 +1,14 @@
 """Every fusion method under one call: ``create_model(name, weights=...)``, ``forward(a, b) -> fused``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fusionkit.errors import FusionkitError, unknown
-from fusionkit.models.fusionmamba import FusionMamba
+from fusionkit.models.fusionmamba import FusionMamba, load_official
 from fusionkit.models.lightfusionnet import LightFusionNet
 from fusionkit.models.oracle import PixelOracle
 from fusionkit.models.rules import Average, Maximum
@@ -23,12 +23,15 @@ class ModelEntry:
         about: One line for lists.
         source: Where it comes from.
         trained: Whether it needs weights to be of use.
+        read_authors: Builds it from a state dict of the paper's authors and the name of its source, for messages;
+            None where that is not possible.
     """
 
     build: Callable[..., nn.Module]
     about: str
     source: str
     trained: bool
+    read_authors: Callable[[Mapping[str, Tensor], str], nn.Module] | None = None
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -57,6 +60,7 @@ MODELS: dict[str, ModelEntry] = {
         "U-Net of dynamic state space blocks; the paper's equations or the authors' code",
         "Xie et al., arXiv 2404.09498, 2024",
         trained=True,
+        read_authors=load_official,
     ),
 }
 
