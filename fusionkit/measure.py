@@ -2,7 +2,9 @@
 
 A *method id* is ``<model>`` or ``<model>:<weights>``. One measurement is one method on one split: a CSV with a row
 per pair and a column per quantity, and a JSON beside it that says where the numbers come from. Quantities are
-``<metric>@<convention>``, as far as a table on this dataset asks for them, and ``loss:<preset>:<term>``.
+``<metric>@<convention>``, as far as a table on this dataset asks for them, and ``loss:<preset>:<term>``. A convention
+that ends in ``+stretch`` is applied to the fused image after its values were stretched to 0..1, as some authors do
+when they save images.
 """
 
 import ast
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fusionkit import losses, metrics, paths
 from fusionkit.data.pairs import Pair, dataset_hash, load_pair, present
@@ -33,6 +35,7 @@ from fusionkit.weights import find_weights, list_weights, load_model
 
 DIGITS = 12
 CONTEXT = ("average", "maximum")
+STRETCH = "+stretch"
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def quantities(dataset: str) -> list[tuple[str, str]]:
                     for reading in (column, *column.also):
                         if reading.metric:
                             wanted.add((reading.metric, reading.convention))
-    return sorted(pair for pair in wanted if pair in _available())
+    return sorted(pair for pair in wanted if (pair[0], pair[1].removesuffix(STRETCH)) in _available())
 
 
 def measure(method: str, dataset: str, split: str, force: bool = False) -> Measurement:
@@ -177,12 +180,19 @@ def measure_pair(model: nn.Module, pair: Pair) -> dict[str, float]:
     wanted = quantities(pair.dataset)
     for convention in sorted({convention for _, convention in wanted}):
         names = [metric for metric, c in wanted if c == convention]
-        found = metrics.evaluate(fused.clamp(0, 1), a, b, names, convention)
+        image = stretch(fused.clamp(0, 1)) if convention.endswith(STRETCH) else fused.clamp(0, 1)
+        found = metrics.evaluate(image, a, b, names, convention.removesuffix(STRETCH))
         values |= {f"{name}@{convention}": float(found[name]) for name in names}
     for preset in _loss_presets(pair.dataset):
         terms = losses.preset(preset)(fused, a, b)
         values |= {f"loss:{preset}:{term}": float(value) for term, value in terms.items()}
     return values
+
+
+def stretch(image: Tensor) -> Tensor:
+    """Stretch the values of each image (B, 1, H, W) linearly to 0..1; a constant image stays what it is."""
+    low, high = (pick(image, dim=(1, 2, 3), keepdim=True) for pick in (torch.amin, torch.amax))
+    return torch.where(high > low, (image - low) / (high - low), image)
 
 
 def panel_methods(panel: Panel) -> list[str]:
@@ -193,7 +203,7 @@ def panel_methods(panel: Panel) -> list[str]:
     """
     rows = [method for row in panel.rows.values() for method in (row.method, row.relabelled) if method]
     found = [method for method in rows if _exists(method)]
-    seeds = [method for base in found for method in _seeds_of(base)]
+    seeds = [method for base in found for method in seeds_of(base)]
     oracle = f"oracle_{panel.paper}"
     return list(dict.fromkeys([*found, *seeds, *CONTEXT, *([oracle] if oracle in MODELS else [])]))
 
@@ -214,13 +224,19 @@ def measurable_panels(names: Iterable[str] | None = None) -> list[Panel]:
 def standing_jobs() -> list[tuple[str, str, str]]:
     """Return what is measured by default, as (method, dataset, split) without repetitions.
 
-    That is every method of every panel, and every trained network on the test split of its training datasets.
+    That is every method of every panel, every trained network on the split ``test`` of its training datasets, and what
+    a paper's record asks for besides.
     """
     jobs = [(m, p.dataset, p.split) for p in measurable_panels() for m in panel_methods(p)]
     for model in MODELS:
         for name, path in list_weights(model).items():
             card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            jobs += [(f"{model}:{name}", item.partition("/")[0], "test") for item in card["recipe"]["data"]]
+            datasets = [item.partition("/")[0] for item in card["recipe"]["data"]]
+            jobs += [
+                (f"{model}:{name}", dataset, "test") for dataset in datasets if "test" in get_dataset(dataset).splits
+            ]
+    besides = [extra for paper in list_papers() for extra in load_paper(paper).besides]
+    jobs += [(m, extra.dataset, extra.split) for extra in besides for m in extra.methods if _exists(m)]
     return list(dict.fromkeys(jobs))
 
 
@@ -235,11 +251,12 @@ def _same_task(first: str, second: str) -> bool:
 
 
 def _loss_presets(dataset: str) -> list[str]:
-    """Return the papers whose loss is of interest on a dataset: those with a table on it."""
+    """Return the papers whose loss is of interest on a dataset: those with a table on it, or that name it besides."""
     used = [
         paper
         for paper in list_papers()
         if any(panel.dataset and _same_task(panel.dataset, dataset) for panel in load_paper(paper).panels)
+        or any(extra.dataset == dataset for extra in load_paper(paper).besides)
     ]
     return [paper for paper in used if paper in losses.PRESETS]
 
@@ -249,7 +266,8 @@ def _exists(method: str) -> bool:
     return name in MODELS and (weights in list_weights(name) if weights else not MODELS[name].trained)
 
 
-def _seeds_of(method: str) -> list[str]:
+def seeds_of(method: str) -> list[str]:
+    """Return the method ids of further training seeds of a method that are on file."""
     name, _, weights = method.partition(":")
     return [f"{name}:{w}" for w in list_weights(name) if w.startswith(f"{weights}-seed")]
 

@@ -15,13 +15,13 @@ from fusionkit.audits.columns import (
     provenance_line,
     seeds_of,
 )
+from fusionkit.audits.effects import training_curves
 from fusionkit.cost import parameters
 from fusionkit.intervals import difference_interval
 from fusionkit.measure import load_measurement
 from fusionkit.models import build_model
 from fusionkit.papers import get_panel
 from fusionkit.recipes import load_recipe
-from fusionkit.weights import list_weights
 from fusionkit.yardstick import TRIVIAL, yardstick
 
 FLOOR = f"oracle_{NETWORK}"
@@ -79,8 +79,7 @@ def curves(dataset: str = "harvard_pet_mri") -> dict[str, pd.DataFrame]:
     """Return the loss curves per epoch of the runs of this audit that are trained, by run."""
     run = RUNS[dataset][1]
     wanted = [run, *seeds_of(run), *(name for name in BEYOND if name != run and name.startswith(run))]
-    files = {name: path.with_suffix(".csv") for name, path in list_weights(NETWORK).items() if name in wanted}
-    return {name: pd.read_csv(files[name]) for name in wanted if name in files and files[name].is_file()}
+    return training_curves({name: f"{NETWORK}:{name}" for name in wanted})
 
 
 def floor_in_metrics(dataset: str, measured: Values | None = None) -> pd.DataFrame:

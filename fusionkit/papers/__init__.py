@@ -125,6 +125,16 @@ class Artefact:
     panels: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Besides:
+    """Methods that are measured on a split though no table of the paper shows them there, and why."""
+
+    dataset: str
+    split: str
+    methods: tuple[str, ...]
+    why: str
+
+
 @dataclass(frozen=True, eq=False)
 class Paper:
     """One paper: facts about it, its tables and figures, its panels, and what contradicts what."""
@@ -136,6 +146,7 @@ class Paper:
     year: int
     artefacts: tuple[Artefact, ...]
     panels: tuple[Panel, ...]
+    besides: tuple[Besides, ...] = ()
     url: str | None = None
     arxiv: str | None = None
     doi: str | None = None
@@ -190,7 +201,8 @@ def _read_paper(folder: Path) -> Paper:
     columns, rows = record.pop("columns", {}), record.pop("rows", {})
     panels = tuple(_panel(folder, table, columns, rows) for table in record.pop("panels", []))
     items = tuple(_artefact(file, table, panels) for table in record.pop("artefacts", []))
-    return _build(Paper, record, f"{file}, top level", panels=panels, artefacts=items)
+    besides = tuple(_build(Besides, table, f"{file}, besides") for table in record.pop("besides", []))
+    return _build(Paper, record, f"{file}, top level", panels=panels, artefacts=items, besides=besides)
 
 
 def _panel(folder: Path, table: dict[str, Any], columns: dict[str, Any], rows: dict[str, Any]) -> Panel:
