@@ -17,7 +17,8 @@ def create_model(name: str, weights: str | None = None, **options: Any) -> nn.Mo
 
     Args:
         name: One of ``list_models()``.
-        weights: Name of trained weights or path of a safetensors file; the file then decides the options.
+        weights: Name of trained weights or path of a weights file (safetensors, or an authors' .pth or .pt, where
+            the model reads them); the file then decides the options.
         options: The model's options; not together with ``weights``.
 
     Raises:

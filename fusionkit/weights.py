@@ -2,12 +2,16 @@
 
 ``fusionkit/weights/<paper>/`` holds what a plain installation needs, ``results/weights/<paper>/`` ablations and
 further seeds. The card ``<run>.json`` says how the weights came about, ``<run>.csv`` holds the loss curve.
+
+Files that a paper's authors saved can be given by path, too, where the model can read them.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,7 +19,14 @@ from torch import Tensor, nn
 from fusionkit import paths
 from fusionkit.errors import FusionkitError, unknown
 from fusionkit.files import atomic_path
-from fusionkit.models import build_model
+from fusionkit.models import MODELS, build_model, model_entry
+
+PICKLED = (".pth", ".pt")
+SUFFIXES = (".safetensors", *PICKLED)
+# Where training scripts put the state dict, and what torch's parallel wrappers put before each key.
+ENVELOPES = ("state_dict", "model", "params")
+WRAPPER = "module."
+HALF_FROM = 1_000_000
 
 
 def weight_folders() -> tuple[Path, Path]:
@@ -37,7 +48,7 @@ def find_weights(model: str, weights: str | Path) -> Path:
     Raises:
         FusionkitError: There is no such file or name.
     """
-    if str(weights).endswith(".safetensors"):
+    if str(weights).endswith(SUFFIXES):
         if not Path(weights).is_file():
             raise FusionkitError(f"weights not found: {weights}")
         return Path(weights)
@@ -48,18 +59,26 @@ def find_weights(model: str, weights: str | Path) -> Path:
 
 
 def save_weights(path: Path, model: nn.Module, name: str, options: dict[str, Any]) -> None:
-    """Write a model's state with its name and options, complete or not at all."""
+    """Write a model's state with its name and options, complete or not at all.
+
+    Networks of more than ``HALF_FROM`` values are written in float16, which keeps the files small; loaded, they are
+    float32 again.
+    """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if sum(tensor.numel() for tensor in tensors.values()) > HALF_FROM:
+        tensors = {key: x.half() if x.dtype == torch.float32 else x for key, x in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, {"model": name, "options": json.dumps(options, sort_keys=True)})
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return a weights file's header and tensors.
+    """Return a weights file's header, empty for files that torch saved, and its tensors.
 
     Raises:
-        FusionkitError: The file is truncated or not safetensors.
+        FusionkitError: The file is damaged, or no state dict.
     """
+    if path.suffix in PICKLED:
+        return {}, _read_pickled(path)
     try:
         with safe_open(path, "pt") as stream:
             return stream.metadata() or {}, {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
@@ -67,16 +86,45 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise FusionkitError(f"{path}: damaged or not a safetensors file ({error}); fetch or train it again") from error
 
 
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    """Return the state dict of a file that torch saved, out of its envelope; objects in the file are never built."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise FusionkitError(
+            f"{path}: damaged, or more than a plain state dict, which is never loaded ({type(error).__name__}); "
+            "fetch it again, or save only `model.state_dict()`"
+        ) from error
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in ENVELOPES if isinstance(content.get(key), Mapping)), content)
+    if not isinstance(content, Mapping):
+        raise FusionkitError(f"{path}: no state dict, but {type(content).__name__}; save `model.state_dict()`")
+    wrong = [str(key) for key, tensor in content.items() if not (isinstance(key, str) and isinstance(tensor, Tensor))]
+    if wrong:
+        raise FusionkitError(f"{path}: no state dict, these are no named tensors: {wrong}; save `model.state_dict()`")
+    return dict(content)
+
+
 def load_model(name: str, weights: str | Path) -> nn.Module:
     """Build the model that a weights file describes and load it strictly, in evaluation mode.
 
+    A file without our header is taken for one of the paper's authors: safetensors, or a state dict in ``.pth`` or
+    ``.pt``.
+
+    Args:
+        name: The model.
+        weights: Name of trained weights, or path of a file.
+
     Raises:
-        FusionkitError: No such weights, a damaged file, another model's weights, or keys that do not fit.
+        FusionkitError: No such weights, a damaged file, another model's weights, keys that do not fit, or an authors'
+            file for a model that cannot read it.
     """
     path = find_weights(name, weights)
     header, tensors = read_weights(path)
-    if header.get("model") != name:
-        raise FusionkitError(f"{path}: holds weights of {header.get('model', 'an unknown model')!r}, not of {name!r}")
+    if "model" not in header:
+        return _load_authors(name, path, tensors)
+    if header["model"] != name:
+        raise FusionkitError(f"{path}: holds weights of {header['model']!r}, not of {name!r}")
     model = build_model(name, **json.loads(header.get("options", "{}")))
     expected = model.state_dict()
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
@@ -85,3 +133,16 @@ def load_model(name: str, weights: str | Path) -> nn.Module:
         raise FusionkitError(f"{path}: does not fit {name}: missing {missing}, unexpected {extra}, other shape {wrong}")
     model.load_state_dict(tensors)
     return model.eval()
+
+
+def _load_authors(name: str, path: Path, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Load a state dict of a paper's authors."""
+    read = model_entry(name).read_authors
+    if read is None:
+        able = ", ".join(known for known, entry in MODELS.items() if entry.read_authors)
+        raise FusionkitError(
+            f"{path}: not written by fusionkit; authors' files are not supported for {name}, only for {able}"
+        )
+    if all(key.startswith(WRAPPER) for key in tensors):
+        tensors = {key.removeprefix(WRAPPER): tensor for key, tensor in tensors.items()}
+    return read(tensors, str(path))

@@ -6,6 +6,8 @@ from typing import Any
 
 from fusionkit.errors import FusionkitError, unknown
 
+# Channels per pixel at the output and within squeeze-excitation are the narrowest stage's divided by these.
+HEAD, SQUEEZE = 4, 8
 BLOCKS = ("dvss", "dvss_code", "evss", "transformer")
 FUSIONS = ("dffm", "dffm_code", "dvss")
 DIFFERENCES = ("texture", "features")
@@ -63,6 +65,12 @@ class Config:
             raise FusionkitError(f"dims {self.dims} and depths {self.depths} must name the same number of stages")
         if any(wide != 2 * narrow for narrow, wide in zip(self.dims, self.dims[1:], strict=False)):
             raise FusionkitError(f"dims {self.dims}: every stage has twice the channels of the one before")
+        narrowest = SQUEEZE if self.block in ("dvss_code", "evss") else HEAD
+        if min(self.dims) < narrowest or min(self.depths) < 1 or self.states < 1 or not 0 <= self.drop_path < 1:
+            raise FusionkitError(
+                f"dims {self.dims} must be {narrowest} or more, depths {self.depths} and states {self.states} at least 1, "
+                f"drop_path {self.drop_path} from 0 to below 1"
+            )
         allowed = {"block": BLOCKS, "placement": PLACEMENTS, "fusion": FUSIONS, "difference": DIFFERENCES}
         for name, choices in allowed.items():
             if getattr(self, name) not in choices:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from fusionkit.models.fusionmamba.config import SQUEEZE
+
 
 class DescriptiveConvolution(nn.Module):
     """LDC: a 3x3 convolution whose centre tap is weakened by what its nine taps add up to.
@@ -69,8 +71,8 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.global_reduce = nn.Linear(channels, channels // 8)
-        self.channel_select = nn.Linear(channels // 8, channels)
+        self.global_reduce = nn.Linear(channels, channels // SQUEEZE)
+        self.channel_select = nn.Linear(channels // SQUEEZE, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the channels of (B, H, W, C)."""

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.models.fusionmamba.blocks import make_block
-from fusionkit.models.fusionmamba.config import configure
+from fusionkit.models.fusionmamba.config import HEAD, configure
 from fusionkit.models.fusionmamba.fusion import FUSION_MODULES
 from fusionkit.models.fusionmamba.resolution import PATCH, PatchEmbedding, PatchExpanding, PatchMerging
 from fusionkit.models.inputs import check_images, pad_to_multiple
 from fusionkit.models.layout import channels_first
-
-HEAD_CHANNELS_PER = 4
 
 
 class FusionMamba(nn.Module):
@@ -50,8 +48,8 @@ class FusionMamba(nn.Module):
             last = level == len(dims) - 1
             self.decoder.append(Stage(blocks, before=None if last else PatchExpanding(2 * channels, 2, channels)))
         self.fusion = nn.ModuleList(FUSION_MODULES[config.fusion](channels, config) for channels in dims)
-        self.expand = PatchExpanding(dims[0], PATCH, dims[0] // HEAD_CHANNELS_PER)
-        self.head = nn.Conv2d(dims[0] // HEAD_CHANNELS_PER, 1, 1)
+        self.expand = PatchExpanding(dims[0], PATCH, dims[0] // HEAD)
+        self.head = nn.Conv2d(dims[0] // HEAD, 1, 1)
         self.apply(_initialise)
 
     @property

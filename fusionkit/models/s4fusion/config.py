@@ -1,4 +1,4 @@
-"""Everything that distinguishes one S4Fusion from another: its size, its fusion module, and where text and code differ."""
+"""Everything that distinguishes one S4Fusion from another: size, fusion module, and where text and code differ."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

@@ -69,9 +69,9 @@ def _layout(state: Mapping[str, Tensor], source: str) -> dict[str, int | tuple[i
     return {
         "dims": tuple(x.numel() for x in dims),
         "depths": tuple(len(blocks) for blocks in encoder),
-        "states": encoder[0][0].shape[1],
+        "states": encoder[0][0].shape[-1],
         "fusion_blocks": tuple(len(blocks) for blocks in fusion),
-        "fusion_states": fusion[0][0].shape[1],
+        "fusion_states": fusion[0][0].shape[-1],
     }
 
 

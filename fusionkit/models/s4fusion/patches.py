@@ -50,14 +50,16 @@ class FoldingHead(nn.Module):
         """Turn tokens (B, h, w, C) into an image (B, 1, H, W) of a given size."""
         patches = channels_first(self.expand(tokens))
         pixels = fold(patches, size)
-        return self.conv(pixels / fold(torch.ones_like(patches[:1, : PATCH**2]), size) if self.normalize else pixels)
+        if self.normalize:
+            pixels = pixels / fold(torch.ones_like(patches[:1, : PATCH**2]), size).clamp(min=1)
+        return self.conv(pixels)
 
 
 def fold(patches: Tensor, size: tuple[int, int]) -> Tensor:
     """Add patches up where they overlap.
 
     Args:
-        patches: (B, 16C, h, w): all pixels of the patch's first channel row by row, then those of the second, and so on.
+        patches: (B, 16C, h, w): the 16 pixels of the patch's first channel row by row, then those of the next.
         size: Height and width of the result; pixels that no patch covers are 0.
 
     Returns:

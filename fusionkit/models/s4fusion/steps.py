@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from fusionkit.errors import FusionkitError
+from fusionkit.models.inputs import check_images
 from fusionkit.models.s4fusion.cmsa import CrossScan, ScanBlock
 from fusionkit.models.s4fusion.network import S4Fusion
 from fusionkit.models.s4fusion.patches import pad_to_legal
@@ -37,7 +39,13 @@ def step_sizes(model: S4Fusion, infrared: Tensor, visible: Tensor) -> list[list[
         model: A network whose fusion is ``"cmsa"``.
         infrared: (B, 1, H, W) in [0, 1].
         visible: Alike.
+
+    Raises:
+        FusionkitError: Another fusion, which has no common steps, or images that the network would refuse.
     """
+    if model.config.fusion != "cmsa":
+        raise FusionkitError(f"only CMSA has steps of both modalities in one scan; got fusion {model.config.fusion!r}")
+    check_images(infrared, visible)
     padded = [pad_to_legal(image, model.stride)[0] for image in (infrared, visible)]
     entering, _ = model.encode(*padded)
     return [_of_scale(list(module.blocks), pair) for module, pair in zip(model.fusion, entering, strict=True)]
