@@ -10,6 +10,7 @@ when they save images.
 import ast
 import inspect
 import json
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -303,13 +304,25 @@ def source_hash(model: str | None = None) -> str:
     Args:
         model: Whose code belongs to it, with that of the losses; None for the metrics alone.
     """
-    files = sorted((paths.PACKAGE / "metrics").glob("*.py"))
+    files = {file.name: file for file in sorted((paths.PACKAGE / "metrics").glob("*.py"))}
     if model:
         build = MODELS[model].build
-        module = Path(str(inspect.getsourcefile(getattr(build, "func", build))))
-        alone = module.parent == paths.PACKAGE / "models"
-        files += [paths.PACKAGE / "losses.py", *([module] if alone else sorted(module.parent.glob("*.py")))]
-    return config_hash({file.name: ast.dump(_without_docstrings(file)) for file in files})
+        files |= {"losses.py": paths.PACKAGE / "losses.py"}
+        files |= _model_files(Path(str(inspect.getsourcefile(getattr(build, "func", build)))))
+    return config_hash({name: ast.dump(_without_docstrings(file)) for name, file in files.items()})
+
+
+def _model_files(file: Path) -> dict[str, Path]:
+    """Return a file of a model and all modules of ``fusionkit.models`` that it imports, by path below that folder."""
+    found, waiting = {}, [file]
+    while waiting:
+        file = waiting.pop()
+        name = file.relative_to(paths.PACKAGE / "models").as_posix()
+        if name not in found:
+            found[name] = file
+            modules = re.findall(r"^from fusionkit\.models\.([\w.]+) import", file.read_text(encoding="utf-8"), re.M)
+            waiting += [paths.PACKAGE / "models" / f"{module.replace('.', '/')}.py" for module in modules]
+    return found
 
 
 def _without_docstrings(file: Path) -> ast.Module:

@@ -19,7 +19,7 @@ from fusionkit.models.fusionmamba.convolution import (
 )
 from fusionkit.models.fusionmamba.fusion import CodeFusion, CodeMixing, DynamicEnhancement
 from fusionkit.models.fusionmamba.official import official_name
-from fusionkit.models.fusionmamba.resolution import PatchEmbedding, PatchExpanding, PatchMerging
+from fusionkit.models.resolution import PatchEmbedding, PatchExpanding, PatchMerging
 from fusionkit.models.layout import channels_last
 
 OFFICIAL = configure(mode="official")

@@ -72,7 +72,20 @@ class SelectiveScan2d(nn.Module):
         """
         path = scan_path(self.path, *maps[0].shape[-2:])
         sequences = gather(path, *maps)
-        step, into, out_of = self.arguments(sequences)
+        return scatter(path, self.scan(sequences, *self.arguments(sequences)))
+
+    def scan(self, sequences: Tensor, step: Tensor, into: Tensor, out_of: Tensor) -> Tensor:
+        """Scan sequences with given choices, and with the rates, skips and step biases of this module.
+
+        Args:
+            sequences: What is scanned, (B, K, C, L).
+            step: Step before bias and softplus, (B, K, C, L).
+            into: Matrix B, (B, K, N, L).
+            out_of: Matrix C, (B, K, N, L).
+
+        Returns:
+            (B, K, C, L).
+        """
         answers = selective_scan(
             sequences.flatten(1, 2),
             step.flatten(1, 2),
@@ -83,4 +96,4 @@ class SelectiveScan2d(nn.Module):
             delta_bias=self.dt_projs_bias.flatten(),
             delta_softplus=True,
         )
-        return scatter(path, answers.view_as(sequences))
+        return answers.view_as(sequences)

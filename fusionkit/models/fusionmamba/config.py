@@ -68,8 +68,8 @@ class Config:
         narrowest = SQUEEZE if self.block in ("dvss_code", "evss") else HEAD
         if min(self.dims) < narrowest or min(self.depths) < 1 or self.states < 1 or not 0 <= self.drop_path < 1:
             raise FusionkitError(
-                f"dims {self.dims} must be {narrowest} or more, depths {self.depths} and states {self.states} at least 1, "
-                f"drop_path {self.drop_path} from 0 to below 1"
+                f"dims {self.dims} must be {narrowest} or more, depths {self.depths} and states {self.states} at "
+                f"least 1, drop_path {self.drop_path} from 0 to below 1"
             )
         allowed = {"block": BLOCKS, "placement": PLACEMENTS, "fusion": FUSIONS, "difference": DIFFERENCES}
         for name, choices in allowed.items():

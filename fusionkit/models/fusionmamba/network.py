@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from fusionkit.models.fusionmamba.blocks import make_block
 from fusionkit.models.fusionmamba.config import HEAD, configure
 from fusionkit.models.fusionmamba.fusion import FUSION_MODULES
-from fusionkit.models.fusionmamba.resolution import PATCH, PatchEmbedding, PatchExpanding, PatchMerging
 from fusionkit.models.inputs import check_images, pad_to_multiple
 from fusionkit.models.layout import channels_first
+from fusionkit.models.resolution import PATCH, PatchEmbedding, PatchExpanding, PatchMerging
+from fusionkit.models.vss import initialise_linear
 
 
 class FusionMamba(nn.Module):
@@ -50,7 +51,7 @@ class FusionMamba(nn.Module):
         self.fusion = nn.ModuleList(FUSION_MODULES[config.fusion](channels, config) for channels in dims)
         self.expand = PatchExpanding(dims[0], PATCH, dims[0] // HEAD)
         self.head = nn.Conv2d(dims[0] // HEAD, 1, 1)
-        self.apply(_initialise)
+        self.apply(initialise_linear)
 
     @property
     def stride(self) -> int:
@@ -128,11 +129,3 @@ class Stage(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x if self.after is None else self.after(x)
-
-
-def _initialise(module: nn.Module) -> None:
-    """Draw linear layers as the authors' code does; everything else keeps its own start."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fusionkit.errors import FusionkitError
 from fusionkit.models.fusionmamba.network import FusionMamba
+from fusionkit.models.renaming import load_renamed
 
 # Our name, as a pattern, and what the authors call it; the first that fits counts.
 NAMES = (
@@ -56,20 +57,7 @@ def load_official(state: Mapping[str, Tensor], source: str = "state dict") -> Fu
         FusionkitError: Keys are missing, unexpected or of another shape; all are listed.
     """
     model = FusionMamba(mode="official", **_layout(state, source))
-    wanted = {official_name(name): name for name in model.state_dict()}
-    shapes = {official_name(name): tensor.shape for name, tensor in model.state_dict().items()}
-    missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    wrong = [
-        f"{key} {tuple(state[key].shape)} for {tuple(shapes[key])}"
-        for key in sorted(wanted.keys() & state.keys())
-        if state[key].shape != shapes[key]
-    ]
-    if missing or unexpected or wrong:
-        raise FusionkitError(
-            f"{source}: not the state of the authors' FusionMamba at commit 3ee1e7a\n  missing: {missing}\n"
-            f"  unexpected: {unexpected}\n  other shape: {wrong}"
-        )
-    model.load_state_dict({wanted[key]: tensor for key, tensor in state.items()})
+    load_renamed(model, state, official_name, source, "the authors' FusionMamba at commit 3ee1e7a")
     return model.eval()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.models.layout import channels_first, channels_last
-from fusionkit.models.s4fusion.cmsa import CrossScan, PairFusion, ScanBlock, scan_with
+from fusionkit.models.s4fusion.cmsa import CrossScan, PairFusion, ScanBlock
 from fusionkit.models.s4fusion.config import HEADS, Config
 from fusionkit.models.scan2d import SelectiveScan2d
 from fusionkit.ops import gather, scan_path, scatter
@@ -35,8 +35,8 @@ class ExchangedScan(nn.Module):
         path = scan_path("ss2d", *infrared.shape[-2:])
         heat, light = gather(path, infrared), gather(path, visible)
         return (
-            *scatter(path, scan_with(self.visible, heat, self.visible.arguments(light))),
-            *scatter(path, scan_with(self.infrared, light, self.infrared.arguments(heat))),
+            *scatter(path, self.visible.scan(heat, *self.visible.arguments(light))),
+            *scatter(path, self.infrared.scan(light, *self.infrared.arguments(heat))),
         )
 
 

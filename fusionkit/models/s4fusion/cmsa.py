@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from fusionkit.models.s4fusion.config import Config
 from fusionkit.models.scan2d import SelectiveScan2d
 from fusionkit.models.vss import GatedScan, step_rank
-from fusionkit.ops import gather, scan_path, scatter, selective_scan
+from fusionkit.ops import gather, scan_path, scatter
 
 EXPAND = 1.5
 
@@ -66,7 +66,7 @@ class CrossScan(SelectiveScan2d):
         path = scan_path(self.path, *infrared.shape[-2:])
         marked = self.marked(infrared, visible)
         choices = self.choices(*(marked if self.mark == "before" else (infrared, visible)))
-        return scatter(path, scan_with(self, gather(path, *marked), choices))
+        return scatter(path, self.scan(gather(path, *marked), *choices))
 
 
 class ScanBlock(nn.Module):
@@ -99,28 +99,3 @@ class PairFusion(nn.Module):
         for block in self.blocks:
             infrared, visible = block(infrared, visible)
         return infrared + visible
-
-
-def scan_with(owner: SelectiveScan2d, sequences: Tensor, choices: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Scan sequences with the rates, skips and step biases of a module and given choices.
-
-    Args:
-        owner: Whose parameters.
-        sequences: What is scanned, (B, K, D, L).
-        choices: Step before bias and softplus (B, K, D, L), B and C, each (B, K, N, L).
-
-    Returns:
-        (B, K, D, L).
-    """
-    step, into, out_of = choices
-    answers = selective_scan(
-        sequences.flatten(1, 2),
-        step.flatten(1, 2),
-        -owner.A_logs.exp(),
-        into,
-        out_of,
-        owner.Ds,
-        delta_bias=owner.dt_projs_bias.flatten(),
-        delta_softplus=True,
-    )
-    return answers.view_as(sequences)

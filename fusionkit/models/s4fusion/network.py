@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from fusionkit.errors import FusionkitError
-from fusionkit.models.fusionmamba.resolution import PatchExpanding, PatchMerging
 from fusionkit.models.inputs import check_images
+from fusionkit.models.resolution import PatchExpanding, PatchMerging
 from fusionkit.models.s4fusion.ablations import make_fusion
 from fusionkit.models.s4fusion.cmsa import EXPAND
 from fusionkit.models.s4fusion.config import Config, configure
