@@ -1,4 +1,4 @@
-"""``python -m benchmarks [models] [metrics] [scan]``: time them on this machine, all of them if none is named.
+"""``python -m benchmarks [models] [metrics] [scan] [scaling]``: time those on this machine, or all if none is named.
 
 Each writes its own file, ``results/bench/<name>--<device>-<threads>threads.json``: ``metadata`` and ``results``.
 """
@@ -11,14 +11,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import chart, metrics, models, scan, schema
+from benchmarks import chart, metrics, models, scaling, scan, schema
 from fusionkit import paths
 from fusionkit.cost.probe import using_threads
 from fusionkit.errors import FusionkitError, unknown
 from fusionkit.files import write_json
 from fusionkit.provenance import code_version, environment
 
-SUITES = {"models": models, "metrics": metrics, "scan": scan}
+SUITES = {"models": models, "metrics": metrics, "scan": scan, "scaling": scaling}
 
 
 def run(suite: str) -> None:
@@ -34,7 +34,7 @@ def run(suite: str) -> None:
     path = paths.results_dir() / "bench" / f"{name}.json"
     write_json(path, content)
     print(f"written to {path.relative_to(paths.results_dir().parent)}")
-    if suite == "scan":
+    if suite in chart.CHARTS:
         chart.draw(path)
 
 

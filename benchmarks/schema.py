@@ -34,6 +34,12 @@ SCAN = _record(
     difference=MAYBE,
 )
 ATTENTION = _record(**{"width": COUNT, "length": COUNT, "pass": PASS, "attention": TIME})
+INFERENCE = _record(
+    **{"network": TEXT, "threads": COUNT, "side": COUNT, "time": TIME, "peak_mb": NUMBER},
+    **{"time_growth": MAYBE, "memory_growth": MAYBE},
+)
+TRAINING = _record(threads=COUNT, side=COUNT, batch=COUNT, time=TIME, iterations_per_s=NUMBER)
+BOUND = _record(what=TEXT, unit=TEXT, measured=NUMBER, bound=TEXT, kept={"type": "boolean"})
 RESULTS = {
     "models": _record(
         models=_rows(
@@ -53,6 +59,12 @@ RESULTS = {
         memory=_rows(_record(channels=COUNT, length=COUNT, u_mb=NUMBER, numba_over_u=NUMBER, torch_over_u=NUMBER)),
         attention=_rows(ATTENTION),
     ),
+    "scaling": _record(
+        networks=_rows(_record(network=TEXT, parameters=COUNT)),
+        inference=_rows(INFERENCE),
+        training=_rows(TRAINING),
+        bounds=_rows(BOUND),
+    ),
 }
 PROTOCOLS = {
     "models": _record(size=SIZE),
@@ -60,6 +72,10 @@ PROTOCOLS = {
     "scan": _record(
         **dict.fromkeys(["batch", "states", "warmup"], COUNT),
         **dict.fromkeys(["dtype", "repeats", "skipped", "torch", "limit", "difference", "memory", "attention"], TEXT),
+    ),
+    "scaling": _record(
+        sides={"type": "array", "items": COUNT, "minItems": 1},
+        **dict.fromkeys(["networks", "time", "memory", "growth", "training"], TEXT),
     ),
 }
 

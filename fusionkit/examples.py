@@ -47,13 +47,21 @@ def fuse_examples(
 
 
 @torch.inference_mode()
-def example_scores(pairs: Sequence[Pair], fused: Mapping[str, Sequence[Tensor]], paper: str) -> pd.DataFrame:
-    """Return the mean over pairs of a paper's loss and of some metrics (ordinary definitions).
+def example_scores(
+    pairs: Sequence[Pair],
+    fused: Mapping[str, Sequence[Tensor]],
+    paper: str,
+    names: Sequence[str] = METRICS,
+    convention: str = "cddfuse",
+) -> pd.DataFrame:
+    """Return the mean over pairs of a paper's loss and of some metrics.
 
     Args:
         pairs: The pairs.
         fused: Fused luma (1, H, W) per pair, by title.
         paper: Whose loss it is.
+        names: Metrics, in upper or lower case.
+        convention: Of the metrics; the default has their ordinary definitions.
 
     Returns:
         One row per title: ``loss``, its terms, ``black`` (mean grey level, 0 to 255, where both sources are
@@ -62,7 +70,7 @@ def example_scores(pairs: Sequence[Pair], fused: Mapping[str, Sequence[Tensor]],
     loss = losses.preset(paper)
     rows = {}
     for title, images in fused.items():
-        values = [_scores(pair, image, loss) for pair, image in zip(pairs, images, strict=True)]
+        values = [_scores(pair, image, loss, names, convention) for pair, image in zip(pairs, images, strict=True)]
         rows[title.replace("\n", " ")] = pd.DataFrame(values).mean()
     return pd.DataFrame(rows).T.rename_axis("method")
 
@@ -76,7 +84,7 @@ def describe_scores(scores: pd.DataFrame) -> str:
     totals = scores["loss"]
     better, worse = totals[list(TRIVIAL)].sort_values().index
     networks = [title for title in totals.index if title not in TRIVIAL and not title.startswith(FLOOR)]
-    values = ", ".join(f"{title} {value:.1f}" for title, value in totals.items())
+    values = ", ".join(f"{title} {value:.4g}" for title, value in totals.items())
     parts = [f"the paper's loss, mean of these pairs: {values}"]
     for network in networks:
         if totals[network] < totals[better]:
@@ -93,14 +101,16 @@ def _is_here(method: str) -> bool:
     return not weights or weights in list_weights(name)
 
 
-def _scores(pair: Pair, image: Tensor, loss: losses.FusionLoss) -> dict[str, float]:
+def _scores(
+    pair: Pair, image: Tensor, loss: losses.FusionLoss, names: Sequence[str], convention: str
+) -> dict[str, float]:
     a, b, fused = pair.a[None], pair.b[None], image[None].clamp(0, 1)
     terms = {name: float(value) for name, value in loss(fused, a, b).items()}
-    measured = metrics.evaluate(fused, a, b, [name.lower() for name in METRICS], "cddfuse")
+    measured = metrics.evaluate(fused, a, b, [name.lower() for name in names], convention)
     level = float(255 * image[black(pair)].mean())
     return {
         "loss": terms.pop("total"),
         **terms,
         "black": level,
-        **{name: float(measured[name.lower()]) for name in METRICS},
+        **{name: float(measured[name.lower()]) for name in names},
     }

@@ -8,12 +8,16 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from fusionkit import paths
+from fusionkit.cost import peak_memory
 from fusionkit.errors import FusionkitError
+from fusionkit.models.fusionmamba import configure
+from fusionkit.models.fusionmamba.blocks import WindowTransformerBlock
 from fusionkit.ops import selective_scan
 
 sys.path.insert(0, str(paths.root()))  # the benchmarks are no part of what is installed
 from benchmarks import __main__ as entry  # noqa: E402
-from benchmarks import chart, metrics, models, scan, schema  # noqa: E402
+from benchmarks import chart, metrics, models, scaling, scan, schema  # noqa: E402
+from benchmarks.scaling_peers import GlobalBlock, global_attention  # noqa: E402
 from benchmarks.scan_peers import CHUNK, exponential_limit, parallel_scan  # noqa: E402
 
 METRIC = {"metric": "en@cddfuse", "ms": 1.0}
@@ -124,6 +128,80 @@ def test_chart_draws_what_was_measured(scanned, tmp_path):
     rows = [row for row in given["results"]["scan"] if row["pass"] == "forward"]
     assert [*axes.lines[0].get_ydata()] == [row["numba"]["median_ms"] for row in rows]
     assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+@pytest.fixture(scope="module")
+def scaled():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scaling, "peak_memory", lambda model, size, threads: 2**20 * size[0] ** 2)
+        for name, value in {"LARGEST_GLOBAL": 32, "TRAINING_SIDE": 16, "BATCH": 2}.items():
+            patch.setattr(scaling, name, value)
+        given = content("scaling", scaling.measure((16, 32, 64)))
+    return schema.name_of("scaling", given["metadata"]), given
+
+
+def test_scaling(scaled):
+    name, given = scaled
+    schema.check(name, given)
+    results, most = given["results"], given["metadata"]["threads"]
+    sides = {(network, most): [16, 32, 64] for network in ("scan", "windows")} | {("global", most): [16, 32]}
+    expected = {("scan", 1): [16, 32, 64]} | sides
+    found = {}
+    for row in results["inference"]:
+        found.setdefault((row["network"], row["threads"]), []).append(row["side"])
+    assert found == expected
+    assert [row["parameters"] for row in results["networks"]][0] == 1_349_938
+    assert [row["memory_growth"] for row in results["inference"][:3]] == [None, 1, 1]
+    assert [row["what"] for row in results["bounds"]] == ["training at 16x16, batch 2"]
+
+
+def test_growth_is_one_where_cost_follows_the_pixels():
+    before = {"side": 128, "time": {"median_ms": 10.0}, "peak_mb": 4.0}
+    now = {"side": 256, "time": {"median_ms": 40.0}, "peak_mb": 64.0}
+    assert scaling.growth(before, now) == {"time_growth": 1, "memory_growth": 4}
+
+
+@pytest.mark.parametrize(("ms", "mb", "speed"), [(399.0, 599.0, 3.0), (400.0, 600.0, 2.99)])
+def test_bounds_are_those_of_the_most_threads(ms, mb, speed):
+    def row(threads, network="scan", side=256):
+        time = {"median_ms": ms * threads, "iqr_ms": 0.0, "repeats": 3}
+        return {"network": network, "threads": threads, "side": side, "time": time, "peak_mb": mb}
+
+    inference = [row(2), row(1), row(9, "global"), row(9, side=512)]
+    found = scaling.bounds(inference, [{"iterations_per_s": 0.1}, {"iterations_per_s": speed}])
+    assert [item["measured"] for item in found] == [ms / 1e3, mb, speed]
+    assert [item["kept"] for item in found] == 3 * [speed >= 3]
+
+
+def test_global_attention_is_that_of_one_window_without_bias():
+    torch.manual_seed(0)
+    config = configure("tiny")
+    windowed, everywhere = (kind(24, config, drop=0.0) for kind in (WindowTransformerBlock, GlobalBlock))
+    torch.nn.init.zeros_(windowed.position)
+    everywhere.load_state_dict(windowed.state_dict())
+    small, large = torch.randn(2, 8, 8, 24), torch.randn(1, 16, 16, 24, requires_grad=True)
+    torch.testing.assert_close(everywhere(small), windowed(small))
+    for block, seen in ((windowed, False), (everywhere, True)):
+        (grad,) = torch.autograd.grad(block(large)[0, 0, 0].sum(), large)
+        assert grad[0, -1, -1].any().item() is seen
+
+
+def test_memory_of_the_peer_can_be_measured():
+    model = global_attention()
+    assert all(isinstance(block, GlobalBlock) for stage in (*model.encoder, *model.decoder) for block in stage.blocks)
+    assert peak_memory(model, (64, 64)) > 2**16
+
+
+def test_scaling_chart_draws_time_and_memory(scaled, tmp_path):
+    name, given = scaled
+    file = tmp_path / f"{name}.json"
+    file.write_text(json.dumps(given))
+    chart.draw(file)
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+    rows = [row for row in given["results"]["inference"] if (row["network"], row["threads"]) == ("scan", 1)]
+    time, memory = chart.scaling_chart(given["results"]).axes
+    assert [*time.lines[0].get_ydata()] == [row["time"]["median_ms"] / 1e3 for row in rows]
+    assert [*memory.lines[0].get_ydata()] == [row["peak_mb"] for row in rows]
 
 
 @pytest.mark.parametrize("length", [1, 7, CHUNK, CHUNK + 48, 2 * CHUNK + 5])

@@ -19,8 +19,8 @@ from fusionkit.models.fusionmamba.convolution import (
 )
 from fusionkit.models.fusionmamba.fusion import CodeFusion, CodeMixing, DynamicEnhancement
 from fusionkit.models.fusionmamba.official import official_name
-from fusionkit.models.resolution import PatchEmbedding, PatchExpanding, PatchMerging
 from fusionkit.models.layout import channels_last
+from fusionkit.models.resolution import PatchEmbedding, PatchExpanding, PatchMerging
 
 OFFICIAL = configure(mode="official")
 BLOCK = ("encoder.0.blocks.0.", "layers.0.blocks.0.")

@@ -62,11 +62,13 @@ class Row:
     """What stands behind a printed row: a method id, a folder of published images, or why there is nothing.
 
     ``relabelled`` is the method id under a second reading of the row's label, where the paper allows two.
+    ``cost_options`` are options of the model whose cost is printed, where that is not the network of the weights.
     """
 
     label: str
     method: str | None = None
     relabelled: str | None = None
+    cost_options: Mapping[str, Any] | None = None
     status: str = "done"
     missing: str | None = None
     published: str | None = None

@@ -93,8 +93,8 @@ def build(panel: Panel | str, measured: Measured | None = None) -> Table:
 
 
 def recorded(panel: Panel) -> dict[str, pd.DataFrame]:
-    """Return the measurements on record that a panel shows, by method id."""
-    if not panel.dataset or not panel.split:
+    """Return the measurements on record that a panel shows, by method id; none where it prints no metric."""
+    if not panel.dataset or not panel.split or not any(column.metric for column in panel.columns.values()):
         return {}
     found = {method: load_measurement(method, panel.dataset, panel.split) for method in panel_methods(panel)}
     return {method: measurement.values for method, measurement in found.items() if measurement}
@@ -131,7 +131,7 @@ def _values(panel: Panel, row: TableRow, column: TableColumn, measured: Measured
         frame = measured.get(row.method)
         return None if frame is None or key not in frame else frame[key] * column.reading.scale
     if column.column.cost and row.source:
-        return cost_of(row.method, column.column.cost, _size(panel, row.source.label))
+        return cost_of(row.method, column.column.cost, _size(panel, row.source.label), row.source.cost_options)
     return None
 
 

@@ -1,7 +1,11 @@
 """Cost columns: counted on the model of a row when a table is built; no trained weights are needed."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
+
+import torch
 
 from fusionkit.cost import gmacs, parameters
 from fusionkit.models import MODELS, build_model
@@ -12,21 +16,22 @@ CONVENTIONS = {"gmacs": "macs", "gmacs_thop": "thop"}
 COUNTED = ("parameters_m", *CONVENTIONS)
 
 
-def cost_of(method: str, cost: str, size: tuple[int, int]) -> float | None:
+def cost_of(method: str, cost: str, size: tuple[int, int], options: Mapping[str, Any] | None = None) -> float | None:
     """Return what a method costs, or None where its model or the options of its weights are not known.
 
     Args:
         method: Method id, ``<model>`` or ``<model>:<weights>``.
         cost: One of ``COUNTED``.
         size: Height and width in pixels.
+        options: Of the model; None takes those of its weights.
 
     Returns:
         Parameters in 10^6, or operations for one pair in 10^9.
     """
-    options = _options(method)
-    if options is None or cost not in COUNTED:
+    known = _options(method) if options is None else json.dumps(options, sort_keys=True)
+    if known is None or cost not in COUNTED:
         return None
-    return _counted(method.partition(":")[0], options, cost, size)
+    return _counted(method.partition(":")[0], known, cost, size)
 
 
 def _options(method: str) -> str | None:
@@ -45,5 +50,6 @@ def _options(method: str) -> str | None:
 
 @cache
 def _counted(name: str, options: str, cost: str, size: tuple[int, int]) -> float:
-    model = build_model(name, **json.loads(options))
+    with torch.device("meta"):  # shapes are enough
+        model = build_model(name, **json.loads(options))
     return parameters(model) / 1e6 if cost == "parameters_m" else gmacs(model, size, CONVENTIONS[cost])

@@ -8,7 +8,7 @@ from fusionkit.models.fusionmamba.config import SQUEEZE
 
 
 class DescriptiveConvolution(nn.Module):
-    """LDC: a 3x3 convolution whose centre tap is weakened by what its nine taps add up to.
+    """LDC: a 3x3 convolution whose centre tap is scaled by what its nine taps add up to.
 
     The centre becomes ``w_c (1 - theta * mask * sum of taps)``: a product, not the difference of a central
     difference convolution. ``theta`` is one learnable number, the mask one per pair of channels.

@@ -1,0 +1,140 @@
+"""FusionMamba's tiny network: time and memory against the number of pixels, beside attention, and bounds to keep.
+
+The peers are the same network with other blocks in encoder and decoder: attention within windows of 8x8 tokens, and
+attention over all tokens. All have random weights; neither time nor memory depends on them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.scaling_peers import global_attention
+from benchmarks.scan import timed
+from fusionkit.cost import parameters, peak_memory
+from fusionkit.cost.probe import evaluating, example_pair, using_threads
+from fusionkit.losses import preset
+from fusionkit.models import build_model
+from fusionkit.progress import bar
+
+SIDES = (128, 256, 512, 1024)
+LARGEST_GLOBAL = 512  # attention over all tokens takes sixteen times as long for twice the side
+TRAINING_SIDE, BATCH = 64, 8
+BOUNDED_SIDE = 256
+MOST_SECONDS, MOST_MB, LEAST_ITERATIONS = 0.4, 600, 3
+THREADS = None  # as many as torch has taken, and one
+PROTOCOL = {
+    "sides": [*SIDES],
+    "networks": "size tiny, by the paper's equations; the peers have other blocks in encoder and decoder, at one number"
+    f" of threads; attention over all tokens up to {LARGEST_GLOBAL} pixels a side",
+    "time": "one pair, inference mode, one run before the timed ones",
+    "memory": "rise of the resident set to its peak in the second run of a new process, in 2^20 bytes",
+    "growth": "of time or memory from the side before, over the growth of the number of pixels; 1 is linear",
+    "training": "forward, the paper's loss, backward and a step of Adam on random pairs, without loading",
+}
+Row = dict[str, Any]
+
+
+def scan() -> nn.Module:
+    """Return the network that is measured."""
+    return build_model("fusionmamba", size="tiny")
+
+
+def windows() -> nn.Module:
+    """Return the network with attention within windows, as Table 7 of the paper has it."""
+    return build_model("fusionmamba", size="tiny", block="transformer")
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"scan": scan, "windows": windows, "global": global_attention}
+
+
+def measure(sides: Sequence[int] = SIDES) -> dict[str, list[Row]]:
+    """Return four tables: the networks, inference by side, training, and the bounds with what was measured.
+
+    Args:
+        sides: Height and width of the images, growing, at least 16.
+    """
+    most = torch.get_num_threads()
+    cases = [("scan", threads) for threads in sorted({1, most})] + [(name, most) for name in NETWORKS if name != "scan"]
+    inference = [
+        row for name, threads in bar(cases, "scaling", unit="case") for row in inference_rows(name, threads, sides)
+    ]
+    training = [training_row(threads) for threads in sorted({1, most})]
+    networks = [{"network": name, "parameters": parameters(build())} for name, build in NETWORKS.items()]
+    return {"networks": networks, "inference": inference, "training": training, "bounds": bounds(inference, training)}
+
+
+def inference_rows(name: str, threads: int, sides: Sequence[int]) -> list[Row]:
+    """Return one row per side of images: time and memory of one inference, and how much they have grown.
+
+    Args:
+        name: A key of ``NETWORKS``.
+        threads: CPU threads.
+        sides: Growing; those above ``LARGEST_GLOBAL`` are left out of attention over all tokens.
+    """
+    model, rows = NETWORKS[name](), []
+    for side in sides:
+        if name == "global" and side > LARGEST_GLOBAL:
+            continue
+        pair = example_pair((side, side), "cpu")
+        with torch.inference_mode(), evaluating(model), using_threads(threads):
+            time, _ = timed(lambda pair=pair: model(*pair))
+        memory = round(peak_memory(model, (side, side), threads) / 2**20, 1)
+        row = {"network": name, "threads": threads, "side": side, "time": time, "peak_mb": memory}
+        rows.append(row | growth(rows[-1] if rows else None, row))
+    return rows
+
+
+def growth(before: Row | None, now: Row) -> Row:
+    """Return how much faster than the number of pixels time and memory have grown; None at the first side."""
+    if before is None:
+        return {"time_growth": None, "memory_growth": None}
+    pixels = (now["side"] / before["side"]) ** 2
+    time = now["time"]["median_ms"] / before["time"]["median_ms"]
+    memory = now["peak_mb"] / before["peak_mb"]
+    return {"time_growth": round(time / pixels, 3), "memory_growth": round(memory / pixels, 3)}
+
+
+def training_row(threads: int) -> Row:
+    """Time one iteration of training of the scan's network."""
+    model, loss = scan().train(), preset("fusionmamba")
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    a, b = torch.rand(2, BATCH, 1, TRAINING_SIDE, TRAINING_SIDE, generator=torch.Generator().manual_seed(0))
+
+    def iterate() -> None:
+        optimizer.zero_grad()
+        loss(model(a, b), a, b)["total"].backward()
+        optimizer.step()
+
+    with using_threads(threads):
+        time, _ = timed(iterate)
+    speed = round(1e3 / time["median_ms"], 2)
+    return {"threads": threads, "side": TRAINING_SIDE, "batch": BATCH, "time": time, "iterations_per_s": speed}
+
+
+def bounds(inference: Sequence[Row], training: Sequence[Row]) -> list[Row]:
+    """Set what was measured with the most threads beside the bounds that the network has to keep.
+
+    Args:
+        inference: Rows of :func:`inference_rows`; without ``BOUNDED_SIDE`` among them there is no bound on inference.
+        training: Rows of :func:`training_row`, the most threads last.
+    """
+    found = [row for row in inference if row["network"] == "scan" and row["side"] == BOUNDED_SIDE][-1:]
+    what = f"inference at {BOUNDED_SIDE}x{BOUNDED_SIDE}"
+    rows = [_below(what, "s", row["time"]["median_ms"] / 1e3, MOST_SECONDS) for row in found]
+    rows += [_below(what, "MB", row["peak_mb"], MOST_MB) for row in found]
+    speed = training[-1]["iterations_per_s"]
+    what = f"training at {TRAINING_SIDE}x{TRAINING_SIDE}, batch {BATCH}"
+    kept = {"bound": f"at least {LEAST_ITERATIONS}", "kept": speed >= LEAST_ITERATIONS}
+    return [*rows, {"what": what, "unit": "iterations/s", "measured": speed, **kept}]
+
+
+def _below(what: str, unit: str, measured: float, most: float) -> Row:
+    return {
+        "what": what,
+        "unit": unit,
+        "measured": round(measured, 4),
+        "bound": f"below {most}",
+        "kept": measured < most,
+    }

@@ -1,0 +1,140 @@
+"""Where measured rows stand: among the printed rows, in the printed order, and against the plain rules."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fusionkit.errors import unknown
+from fusionkit.tables.build import PUBLISHED, Measured, Table, TableColumn, recorded
+from fusionkit.tables.cells import printed_number
+from fusionkit.tables.claims import SIGNS, compare
+from fusionkit.yardstick import TRIVIAL
+
+
+def row_order(table: Table) -> pd.DataFrame:
+    """Return the rank of each printed row in each column: in print, and as measured.
+
+    Args:
+        table: A built table whose rows are variants of one network.
+
+    Returns:
+        Texts such as ``"2 → 3"``, 1 being the best of its column; ``·`` for a row that is not measured, whose
+        absence moves the measured ranks of the others.
+    """
+    rows = [row.label for row in table.rows if row.kind == PUBLISHED]
+    found = {}
+    for column in _columns(table):
+        cells = [table.cells[row, column.label] for row in rows]
+        sign = SIGNS[column.column.better]
+        printed = pd.Series([printed_number(cell.published, column.column.unit) for cell in cells], rows, dtype=float)
+        measured = pd.Series([cell.mean for cell in cells], rows, dtype=float)
+        ranks = [(sign * values).rank(ascending=False, method="min") for values in (printed, measured)]
+        found[column.label] = [" → ".join(map(_rank, pair)) for pair in zip(*ranks, strict=True)]
+    return pd.DataFrame(found, index=pd.Index(rows, name="row"))
+
+
+def places(table: Table, row: str) -> pd.DataFrame:
+    """Return the place that each measured mean would take among the printed rows.
+
+    Args:
+        table: A built table that compares methods.
+        row: Label of the proposed network's row. What it prints competes with the plain rules and the floor, not with
+            the network that is measured here or its seeds.
+
+    Returns:
+        One line per measured row: texts such as ``"3 of 8"``, 1 being the best of the column.
+
+    Raises:
+        FusionkitError: The table has no such row.
+    """
+    columns = _columns(table)
+    measured = [r for r in table.rows if any(table.cells[r.label, c.label].mean is not None for c in columns)]
+    own = _method_of(table, row)
+    found: dict[str, dict[str, str]] = {}
+    for line in measured:
+        ours = (line.method or "").partition("-seed")[0] == own
+        left_out = {line.label, row} if ours else {line.label}
+        others = [r.label for r in table.rows if r.kind == PUBLISHED and r.label not in left_out]
+        found[line.label] = {column.label: _place(table, line.label, column, others) for column in columns}
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("measured here")
+
+
+def _place(table: Table, row: str, column: TableColumn, others: Sequence[str]) -> str:
+    sign, mean = SIGNS[column.column.better], table.cells[row, column.label].mean
+    if mean is None:
+        return ""
+    printed = [printed_number(table.cells[other, column.label].published, column.column.unit) for other in others]
+    numbers = [number for number in printed if number is not None]
+    return f"{1 + sum(sign * number > sign * mean for number in numbers)} of {1 + len(numbers)}"
+
+
+def describe_places(found: pd.DataFrame) -> str:
+    """Say in words which plain rules are ahead of every printed row, and in which columns.
+
+    Args:
+        found: Result of :func:`places`.
+    """
+    rules = [rule for rule in TRIVIAL if rule in found.index]
+    if not rules:
+        return "The plain rules are not measured yet."
+    first = found.loc[rules].apply(lambda column: column.str.startswith("1 of"))
+    parts = [f"the {rule} in {', '.join(first.columns[first.loc[rule]])}" for rule in rules if first.loc[rule].any()]
+    return f"Ahead of every printed row: {'; '.join(parts) or 'no plain rule in any column'}."
+
+
+def against_rules(table: Table, row: str, measured: Measured | None = None) -> pd.DataFrame:
+    """Compare a network with the plain average and maximum in each printed column, pair by pair.
+
+    Args:
+        table: A built table.
+        row: Label of the network's row.
+        measured: Per-image values by method id; None takes the measurements on record.
+
+    Returns:
+        Per column and rule ``better``, ``worse``, ``tie`` or ``unclear`` with the mean difference. A difference
+        counts if its 95 % bootstrap interval leaves out 0 and further seeds of the network do not move as much.
+        Empty where the network or a rule is not measured.
+
+    Raises:
+        FusionkitError: The table has no such row.
+    """
+    measured, method = recorded(table.panel) if measured is None else measured, _method_of(table, row)
+    found: dict[str, dict[str, str]] = {}
+    for column in _columns(table) if measured.keys() >= {method, *TRIVIAL} else ():
+        key, sign = f"{column.reading.metric}@{column.reading.convention}", SIGNS[column.column.better]
+        low, high = table.seeds.get((row, column.label), (0.0, 0.0))
+        own = column.reading.scale * measured[method][key]
+        for rule in TRIVIAL:
+            plain = column.reading.scale * measured[rule][key]
+            verdict = compare(own, plain, sign, high - low)
+            found.setdefault(column.label, {})[rule] = f"{verdict} ({(own - plain).mean():+.3g})"
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("column")
+
+
+def rows_side_by_side(tables: Sequence[Table], row: str) -> pd.DataFrame:
+    """Return what several tables print in a row of the same label, one line per table.
+
+    Raises:
+        FusionkitError: A table has no such row.
+    """
+    for table in tables:
+        if row not in table.panel.rows:
+            raise unknown(f"row of {table.name}", row, table.panel.rows)
+    lines = [table.panel.published.loc[row].rename(table.name) for table in tables]
+    return pd.DataFrame(lines).rename_axis(row)
+
+
+def _method_of(table: Table, row: str) -> str | None:
+    methods = {r.label: r.method for r in table.rows}
+    if row not in methods:
+        raise unknown(f"row of {table.name}", row, methods)
+    return methods[row]
+
+
+def _columns(table: Table) -> list[TableColumn]:
+    """Return the printed quality columns that have a better direction."""
+    return [c for c in table.columns if c.printed and c.reading and c.column.better in SIGNS]
+
+
+def _rank(value: float) -> str:
+    return "·" if pd.isna(value) else f"{value:.0f}"
