@@ -17,7 +17,7 @@ from fusionkit.errors import FusionkitError
 from fusionkit.files import sha256, write_json, write_text
 from fusionkit.route import cells
 
-RESULTS = ("weights", "measured")
+RESULTS = ("weights", "measured", "bench")
 
 
 def folder() -> Path:
@@ -48,7 +48,8 @@ def write_stamps(notebooks: Iterable[str]) -> None:
         if (paths.notebooks_dir() / notebook).is_file():
             _stamp(f"notebooks/{notebook}", sha256(paths.notebooks_dir() / notebook))
     _stamp("data", _data_digest())
-    _stamp("weights", _digest(_files(paths.results_dir() / "weights"), paths.results_dir()))
+    for name in ("weights", "bench"):
+        _stamp(name, _digest(_files(paths.results_dir() / name), paths.results_dir()))
     _stamp("measured", _digest(_measured(), paths.results_dir()))
 
 
