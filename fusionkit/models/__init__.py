@@ -8,6 +8,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from fusionkit.errors import FusionkitError, unknown
+from fusionkit.models.classical import (
+    DiscreteWavelet,
+    GradientTransfer,
+    GuidedFilter,
+    LaplacianPyramid,
+    RatioPyramid,
+    StationaryWavelet,
+    TwoScaleSaliency,
+)
 from fusionkit.models.fusionmamba import FusionMamba, load_official
 from fusionkit.models.lightfusionnet import LightFusionNet
 from fusionkit.models.oracle import PixelOracle
@@ -37,6 +46,33 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {
     "average": ModelEntry(Average, "pixelwise mean", "trivial rule", trained=False),
     "maximum": ModelEntry(Maximum, "pixelwise maximum", "trivial rule", trained=False),
+    "laplacian_pyramid": ModelEntry(
+        LaplacianPyramid, "stronger differences between scales", "Burt & Adelson, IEEE TCOM, 1983", trained=False
+    ),
+    "ratio_pyramid": ModelEntry(
+        RatioPyramid, "stronger ratios between scales", "Toet, Pattern Recognition Letters, 1989", trained=False
+    ),
+    "discrete_wavelet": ModelEntry(
+        DiscreteWavelet, "stronger wavelet coefficients", "Li et al., GMIP, 1995", trained=False
+    ),
+    "stationary_wavelet": ModelEntry(
+        StationaryWavelet, "stronger wavelet coefficients, undecimated", "Rockinger, ICIP, 1997", trained=False
+    ),
+    "guided_filter": ModelEntry(
+        GuidedFilter, "two scales, weights that follow edges (GFF)", "Li et al., IEEE TIP, 2013", trained=False
+    ),
+    "gradient_transfer": ModelEntry(
+        GradientTransfer,
+        "grey levels of the first image, gradients of the second (GTF)",
+        "Ma et al., Information Fusion, 2016",
+        trained=False,
+    ),
+    "two_scale_saliency": ModelEntry(
+        TwoScaleSaliency,
+        "mean of the bases, details by saliency (TIF)",
+        "Bavirisetti & Dhuli, Infrared Physics & Technology, 2016",
+        trained=False,
+    ),
     "oracle_lightfusionnet": ModelEntry(
         partial(PixelOracle, "lightfusionnet"),
         "pixels optimised on LightFusionNet's loss: its floor",
