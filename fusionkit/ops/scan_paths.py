@@ -206,8 +206,8 @@ class _Read(torch.autograd.Function):
         order, _ = _indices(path, pixels.device)
         batch, channels, _ = pixels.shape
         index = order.clamp(min=0)[None, :, None].expand(batch, -1, channels, -1)
-        # gather with expanded views is 15 times faster on a CPU than index_select, and copies neither of them; on pixels
-        # that come channels last it reads with strides, which takes twice as long as this copy and the gather together.
+        # gather with expanded views is 15 times faster on a CPU than index_select, and copies neither of them. Pixels
+        # that come channels last are copied: reading them with strides takes twice as long as copy and gather.
         sequences = pixels.contiguous()[:, None].expand(-1, len(order), -1, -1).gather(3, index)
         return sequences.masked_fill_((order < 0)[:, None], 0) if path.padded else sequences
 
