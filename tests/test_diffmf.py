@@ -9,6 +9,7 @@ from torch import nn
 from fusionkit import FusionkitError
 from fusionkit.models.diffmf import DiffMF, State, configure, difference
 from fusionkit.models.diffmf.channel import (
+    AttentionExchange,
     ChannelReweighting,
     GatedResidual,
     MatrixExchange,
@@ -21,6 +22,7 @@ from fusionkit.models.diffmf.spatial import ScanFusion, from_sides, from_turns, 
 from fusionkit.ops import gather, scan_path
 
 SMALL = {"channels": 8, "states": 2, "stages": 2}
+RESTORMER = {"block": "restormer", "channels": 32}  # two per head, of which one can attend to the other
 SAME_WEIGHTS = [
     *({"guidance": "added"}, {"guidance": "vi_first"}, {"guidance": "parallel"}),
     *({"exchange": "none"}, {"exchange": "from_visible"}, {"exchange": "from_infrared"}),
@@ -69,7 +71,7 @@ def test_images_of_a_batch_do_not_touch_each_other():
     torch.testing.assert_close(model(a, b), alone, atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{}, *ABLATIONS, *READINGS], ids=str)
+@pytest.mark.parametrize("options", [{}, RESTORMER, *ABLATIONS, *READINGS], ids=str)
 def test_gradient_reaches_every_parameter_in_every_ablation(options):
     model = DiffMF("tiny", **{**SMALL, **options}).train()
     model(*images(17, 22, batch=2)).square().mean().backward()
@@ -232,6 +234,37 @@ def test_tokens_keep_the_first_group_and_take_two():
     assert not torch.allclose(before[1], after[1])
 
 
+# Restormer's blocks
+
+
+def attention_exchange(mode="mutual"):
+    return AttentionExchange(configure(**SMALL | RESTORMER, exchange=mode)).double()
+
+
+@pytest.mark.parametrize("mode", EXCHANGES)
+def test_values_of_transformers_stay_while_queries_and_keys_come_from_the_source(mode):
+    module, (infrared, visible, another) = attention_exchange(mode), features(3, channels=32)
+    before, after = module(infrared, visible), (module(infrared, another)[0], module(another, visible)[1])
+    for stream, source in enumerate(EXCHANGES[mode]):
+        assert torch.equal(before[stream], after[stream]) == (source == stream)
+
+
+def test_without_exchange_each_modality_has_restormers_block():
+    module, pair = attention_exchange("none"), features(2, channels=32)
+    for block, found, x in zip(module.blocks, module(*pair), pair, strict=True):
+        torch.testing.assert_close(found, block(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+def test_with_uniform_attention_nothing_is_exchanged():
+    module, pair = attention_exchange(), features(2, channels=32)
+    for block in module.blocks:
+        nn.init.zeros_(block.attention.scale)
+    none = attention_exchange("none")
+    none.load_state_dict(module.state_dict())
+    for found, expected in zip(module(*pair), none(*pair), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 # Channel reweighting
 
 
@@ -357,6 +390,8 @@ def test_scales_are_half_and_quarter_rounded_up(size):
         ({"stages": 0, "guidance": "parallel"}, "stages=0: guidance would change nothing"),
         ({"channel_exchange": False, "exchange": "none"}, "channel_exchange=False: exchange would change nothing"),
         ({"reweighting": False, "residual": "none"}, "reweighting=False: residual would change nothing"),
+        ({"block": "restormer", "reading": "tokens"}, "block=restormer: reading=tokens would change nothing"),
+        ({"block": "restormer", "channels": 24}, "16 heads do not divide 24 channels"),
         ({"spatial_exchange": False, "merge": "five"}, "spatial_exchange=False: merge would change nothing"),
     ],
 )

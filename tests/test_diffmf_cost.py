@@ -47,6 +47,7 @@ def operations(model):
         ("base", {"merge": "five"}, 649_601 + 3 * 2 * 32 * 32),
         ("base", {"depth": 2}, 649_601 + 4 * 3 * 20_800),
         ("base", {"stem_stride": 4}, 649_601),
+        ("base", {"block": "restormer"}, 649_601 - 2 * 20_800 - 21 * 20_800 + 23 * 14_794),
     ],
 )
 def test_parameters_of_each_size_and_ablation(size, options, count):
@@ -82,3 +83,13 @@ def test_the_scans_are_those_of_24_and_9_sixteenths_blocks_at_full_size():
 
 def test_operations_of_the_tiny_network():
     assert sum(operations(empty("tiny"))) == pytest.approx(32.2, abs=0.05)
+
+
+def test_operations_with_restormers_blocks():
+    """14,778 per place of a block, as many blocks as scans, and what lies around the blocks."""
+    scan, others = operations(empty(block="restormer"))
+    blocks = (16 + 2 + 5 * (1 + 1 / 4 + 1 / 16)) * SIDE**2 / 1e9
+    around = sum(operations(empty())) - 53_056 * blocks
+    assert scan == 0
+    assert others == pytest.approx(14_778 * blocks + around)
+    assert others == pytest.approx(146.9, rel=1e-3)

@@ -6,6 +6,7 @@ Letters: B batch, C channels of a feature map, E = 2C channels of what is scanne
 import torch
 from torch import Tensor, nn
 
+from fusionkit.models.diffmf.blocks import transformer
 from fusionkit.models.diffmf.config import EXCHANGES, Config
 from fusionkit.models.layout import channels_first, channels_last
 from fusionkit.models.scan2d import SelectiveScan2d
@@ -75,6 +76,31 @@ class TokenExchange(MatrixExchange):
             for join, (x, _, _), source in zip(self.join, groups, self.sources, strict=True)
         ]
         infrared, visible = (gated.scan(channels_first(x))[0] for gated, x in zip(self.gated, joined, strict=True))
+        return infrared, visible
+
+
+class AttentionExchange(nn.Module):
+    """Cross-modal exchange between transformers: Restormer's block per modality, with another one's queries and keys.
+
+    Values, residuals and everything else stay with the modality.
+
+    Source: open in the paper, which replaces "all the VSS blocks"; eqs. 4-6 with Q and K for C and B, to which the
+    text calls them dual.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.sources = EXCHANGES[config.exchange]
+        self.blocks = nn.ModuleList(transformer(config.channels) for _ in self.sources)
+
+    def forward(self, *features: Tensor) -> Pair:
+        """Transform the features of infrared and visible, (B, H, W, C) each, into as many."""
+        maps = [channels_first(x) for x in features]
+        parts = [block.attention.split(block.norm1(x)) for block, x in zip(self.blocks, maps, strict=True)]
+        infrared, visible = (
+            channels_last(block.complete(x, block.attention.attend(*parts[source][:2], value, x.shape[-2:])))
+            for block, x, (_, _, value), source in zip(self.blocks, maps, parts, self.sources, strict=True)
+        )
         return infrared, visible
 
 
@@ -177,10 +203,16 @@ class ChannelExchange(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.exchange = (MatrixExchange if config.reading == "ssm" else TokenExchange)(config)
+        self.exchange = _exchange(config)
         self.reweight = ChannelReweighting(config) if config.reweighting else None
 
     def forward(self, *features: Tensor) -> Pair:
         """Transform the features of infrared and visible, (B, H, W, C) each, into as many."""
         exchanged = self.exchange(*features)
         return exchanged if self.reweight is None else self.reweight(features, exchanged)
+
+
+def _exchange(config: Config) -> nn.Module:
+    if config.block == "restormer":
+        return AttentionExchange(config)
+    return (MatrixExchange if config.reading == "ssm" else TokenExchange)(config)

@@ -19,6 +19,7 @@ EXCHANGES: Mapping[str, tuple[int, int]] = {
     "none": (0, 1),
 }
 CHOICES: Mapping[str, tuple[str, ...]] = {
+    "block": ("vss", "restormer"),
     "guidance": GUIDANCES,
     "exchange": tuple(EXCHANGES),
     "reading": ("ssm", "tokens"),
@@ -47,6 +48,10 @@ class Config:
         depth: VSS blocks per branch and stage; open, 1 comes nearest to Table VII.
         stem_stride: Pixels between neighbours of the feature maps, per axis; open, 1 because Table VII counts every
             pixel.
+        block: What all stages and scales repeat: VMamba's block, ``"vss"``, or for comparison ``"restormer"``, whose
+            attention between channels has no states (Table VII, Fig. 8). The channel exchange is then Restormer's
+            block, too, and exchanges queries and keys where it exchanged C and B; open, but the paper calls the
+            matrices dual to them, and a network of "pure transformer" blocks leaves no scan there.
         guidance: How a stage mixes the modalities: ``"ir_first"`` (algorithm 1), ``"vi_first"`` and ``"parallel"``
             (Table III, version 1 and 2), or ``"added"``, shared features on top of a modality's own and no
             difference (Table II, "w/o difference guidance").
@@ -75,6 +80,7 @@ class Config:
     stages: int = 4
     depth: int = 1
     stem_stride: int = 1
+    block: str = "vss"
     guidance: str = "ir_first"
     channel_exchange: bool = True
     exchange: str = "mutual"
@@ -99,6 +105,8 @@ class Config:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise unknown(f"{name} of DIFF-MF", getattr(self, name), choices)
+        if self.block == "restormer" and self.reading != "ssm":
+            raise FusionkitError(f"DIFF-MF with block=restormer: reading={self.reading} would change nothing")
         self._refuse_idle_options()
 
     def _refuse_idle_options(self) -> None:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fusionkit.models.diffmf.blocks import feature_block
 from fusionkit.models.diffmf.config import Config
 from fusionkit.models.layout import channels_first, channels_last
-from fusionkit.models.vss import VisualBlock
 
 SLOPE = 0.2
 
@@ -101,4 +101,4 @@ class DifferenceStage(nn.Module):
 
 
 def _blocks(config: Config) -> nn.Sequential:
-    return nn.Sequential(*(VisualBlock(config.channels, config.states) for _ in range(config.depth)))
+    return nn.Sequential(*(feature_block(config) for _ in range(config.depth)))

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from fusionkit.models.diffmf.blocks import feature_block
 from fusionkit.models.diffmf.config import Config
 from fusionkit.models.layout import channels_first, channels_last
-from fusionkit.models.vss import VisualBlock
 
 SCALES = 3
 
@@ -47,7 +47,7 @@ class ScanFusion(nn.Module):
         super().__init__()
         channels = config.channels
         self.averaged = config.merge == "average"
-        self.column, self.row, self.concat = (VisualBlock(channels, config.states) for _ in range(3))
+        self.column, self.row, self.concat = (feature_block(config) for _ in range(3))
         self.narrow = nn.Conv2d(2 * channels, channels, 1)
         self.project = nn.Conv2d((3 if self.averaged else 5) * channels, channels, 1)
 
@@ -60,7 +60,7 @@ class ScanFusion(nn.Module):
         return self.project(torch.cat([*parts, concat], 1))
 
 
-def _apply(block: VisualBlock, x: Tensor) -> Tensor:
+def _apply(block: nn.Module, x: Tensor) -> Tensor:
     return channels_first(block(channels_last(x)))
 
 
