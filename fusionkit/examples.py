@@ -67,7 +67,7 @@ def example_scores(
         One row per title: ``loss``, its terms, ``black`` (mean grey level, 0 to 255, where both sources are
         black), and one column per metric.
     """
-    loss = losses.preset(paper)
+    loss = losses.preset(losses.measured_preset(paper))
     rows = {}
     for title, images in fused.items():
         values = [_scores(pair, image, loss, names, convention) for pair, image in zip(pairs, images, strict=True)]

@@ -1,16 +1,13 @@
 """Per-image measurements of a method on a split, kept as files and made anew only when an input changed.
 
-A *method id* is ``<model>`` or ``<model>:<weights>``. One measurement is one method on one split: a CSV with a row
-per pair and a column per quantity, and a JSON beside it that says where the numbers come from. Quantities are
-``<metric>@<convention>``, as far as a table on this dataset asks for them, and ``loss:<preset>:<term>``. A convention
-that ends in ``+stretch`` is applied to the fused image after its values were stretched to 0..1, as some authors do
-when they save images.
+A *method id* is ``<model>`` or ``<model>:<weights>``; a baseline's bare name means the first of its authors' weights.
+One measurement is one method on one split: a CSV with a row per pair and a column per quantity, and a JSON beside it
+that says where the numbers come from. Quantities are ``<metric>@<convention>``, as far as a table on this dataset asks
+for them, and ``loss:<preset>:<term>``. A convention that ends in ``+stretch`` is applied to the fused image after its
+values were stretched to 0..1, as some authors do when they save images.
 """
 
-import ast
-import inspect
 import json
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,12 +24,14 @@ from fusionkit import losses, metrics, paths
 from fusionkit.data.pairs import Pair, dataset_hash, load_pair, present
 from fusionkit.data.registry import get_dataset, split_names
 from fusionkit.errors import FusionkitError
-from fusionkit.files import sha256, write_json, write_text
+from fusionkit.files import write_json, write_text
+from fusionkit.fingerprint import loss_hash, model_hash
 from fusionkit.models import MODELS, build_model, model_entry
 from fusionkit.papers import Panel, get_panel, list_papers, load_paper
 from fusionkit.progress import bar
 from fusionkit.provenance import code_version, config_hash, environment
-from fusionkit.weights import find_weights, list_weights, load_model
+from fusionkit.released import is_absent, list_released
+from fusionkit.weights import list_weights, load_model, weights_hash
 
 DIGITS = 12
 CONTEXT = ("average", "maximum")
@@ -64,14 +63,32 @@ def load_method(method: str) -> nn.Module:
     Raises:
         FusionkitError: Unknown model or weights, or a trained model without weights.
     """
-    name, _, weights = method.partition(":")
-    entry = model_entry(name)
+    name, weights = method_parts(method)
     if weights:
         return load_model(name, weights)
-    if entry.trained:
+    if model_entry(name).trained:
         known = ", ".join(f"{name}:{w}" for w in list_weights(name)) or "none yet"
         raise FusionkitError(f"method {method!r} needs trained weights; available: {known}")
     return build_model(name)
+
+
+def is_here(method: str) -> bool:
+    """Return whether a method can be loaded here: its model is registered and its weights, if any, are present."""
+    if method.partition(":")[0] not in MODELS or awaits_weights(method):
+        return False
+    name, weights = method_parts(method)
+    return weights in {*list_weights(name), *list_released(name)} if weights else not MODELS[name].trained
+
+
+def awaits_weights(method: str) -> bool:
+    """Return whether a method is a baseline whose authors' weights are not here."""
+    return method.partition(":")[0] in MODELS and is_absent(*method_parts(method))
+
+
+def method_parts(method: str) -> tuple[str, str]:
+    """Return the model and the weights of a method id; a baseline's bare name means its first release."""
+    name, _, weights = method.partition(":")
+    return name, weights or next(iter(list_released(name)), "")
 
 
 def quantities(dataset: str) -> list[tuple[str, str]]:
@@ -199,11 +216,12 @@ def stretch(image: Tensor) -> Tensor:
 def panel_methods(panel: Panel) -> list[str]:
     """Return the method ids whose measurements a panel shows.
 
-    These are the methods of its rows (both readings where there are two), further seeds of them that are trained,
-    the trivial rules, and the floor of the paper's loss.
+    These are the methods of its rows (both readings where there are two) that can be loaded here or are on file,
+    further seeds of them that are trained, the trivial rules, and the floor of the paper's loss.
     """
     rows = [method for row in panel.rows.values() for method in (row.method, row.relabelled) if method]
-    found = [method for method in rows if _exists(method)]
+    where = (str(panel.dataset), str(panel.split), "measured")
+    found = [method for method in rows if is_here(method) or _file(method, *where).is_file()]
     seeds = [method for base in found for method in seeds_of(base)]
     oracle = f"oracle_{panel.paper}"
     return list(dict.fromkeys([*found, *seeds, *CONTEXT, *([oracle] if oracle in MODELS else [])]))
@@ -226,9 +244,9 @@ def standing_jobs() -> list[tuple[str, str, str]]:
     """Return what is measured by default, as (method, dataset, split) without repetitions.
 
     That is every method of every panel, every trained network on the split ``test`` of its training datasets, and what
-    a paper's record asks for besides.
+    a paper's record asks for besides, as far as weights are here.
     """
-    jobs = [(m, p.dataset, p.split) for p in measurable_panels() for m in panel_methods(p)]
+    jobs = [(m, p.dataset, p.split) for p in measurable_panels() for m in panel_methods(p) if is_here(m)]
     for model in MODELS:
         for name, path in list_weights(model).items():
             card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -237,7 +255,7 @@ def standing_jobs() -> list[tuple[str, str, str]]:
                 (f"{model}:{name}", dataset, "test") for dataset in datasets if "test" in get_dataset(dataset).splits
             ]
     besides = [extra for paper in list_papers() for extra in load_paper(paper).besides]
-    jobs += [(m, extra.dataset, extra.split) for extra in besides for m in extra.methods if _exists(m)]
+    jobs += [(m, extra.dataset, extra.split) for extra in besides for m in extra.methods if is_here(m)]
     return list(dict.fromkeys(jobs))
 
 
@@ -252,19 +270,14 @@ def _same_task(first: str, second: str) -> bool:
 
 
 def _loss_presets(dataset: str) -> list[str]:
-    """Return the papers whose loss is of interest on a dataset: those with a table on it, or that name it besides."""
+    """Return the losses of interest on a dataset: of the papers with a table on it, or that name it besides."""
     used = [
         paper
         for paper in list_papers()
         if any(panel.dataset and _same_task(panel.dataset, dataset) for panel in load_paper(paper).panels)
         or any(extra.dataset == dataset for extra in load_paper(paper).besides)
     ]
-    return [paper for paper in used if paper in losses.PRESETS]
-
-
-def _exists(method: str) -> bool:
-    name, _, weights = method.partition(":")
-    return name in MODELS and (weights in list_weights(name) if weights else not MODELS[name].trained)
+    return [losses.measured_preset(paper) for paper in used if paper in losses.PRESETS]
 
 
 def seeds_of(method: str) -> list[str]:
@@ -275,16 +288,16 @@ def seeds_of(method: str) -> list[str]:
 
 def _inputs(method: str, dataset: str, split: str) -> dict[str, Any]:
     """Return everything that decides the values: names, hashes of weights, images and code."""
-    name, _, weights = method.partition(":")
+    name, weights = method_parts(method)
     return {
         "method": method,
         "dataset": dataset,
         "split": split,
         "quantities": [f"{metric}@{convention}" for metric, convention in quantities(dataset)],
-        "losses": _loss_presets(dataset),
-        "weights_sha256": sha256(find_weights(name, weights)) if weights else None,
+        "losses": {preset: loss_hash(preset) for preset in _loss_presets(dataset)},
+        "weights_sha256": weights_hash(name, weights),
         "data": dataset_hash(dataset, split),
-        "source": source_hash(name),
+        "source": model_hash(name),
     }
 
 
@@ -295,48 +308,6 @@ def _file(method: str, dataset: str, split: str, collection: str) -> Path:
 @cache
 def _available() -> frozenset[tuple[str, str]]:
     return frozenset((row["metric"], row["convention"]) for row in metrics.list())
-
-
-@cache
-def source_hash(model: str | None = None) -> str:
-    """Return a hash of the code that decides values, without comments and layout.
-
-    Args:
-        model: Whose code belongs to it, with that of the losses; None for the metrics alone.
-    """
-    files = {file.name: file for file in sorted((paths.PACKAGE / "metrics").glob("*.py"))}
-    if model:
-        build = MODELS[model].build
-        files |= {"losses.py": paths.PACKAGE / "losses.py"}
-        files |= _model_files(Path(str(inspect.getsourcefile(getattr(build, "func", build)))))
-    return config_hash({name: ast.dump(_without_docstrings(file)) for name, file in files.items()})
-
-
-def _model_files(file: Path) -> dict[str, Path]:
-    """Return a file of a model and all modules of ``fusionkit.models`` that it imports, by path below that folder."""
-    found, waiting = {}, [file]
-    while waiting:
-        file = waiting.pop()
-        name = file.relative_to(paths.PACKAGE / "models").as_posix()
-        if name not in found:
-            found[name] = file
-            modules = re.findall(r"^from fusionkit\.models\.([\w.]+) import", file.read_text(encoding="utf-8"), re.M)
-            waiting += [paths.PACKAGE / "models" / f"{module.replace('.', '/')}.py" for module in modules]
-    return found
-
-
-def _without_docstrings(file: Path) -> ast.Module:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[0].value.value = ""
-    return tree
 
 
 def agreement(kept: pd.DataFrame, fresh: pd.DataFrame) -> float:

@@ -19,17 +19,18 @@ from fusionkit.data.pairs import dataset_hash, load_pair, present
 from fusionkit.data.registry import get_dataset, split_names
 from fusionkit.errors import FusionkitError
 from fusionkit.files import sha256
+from fusionkit.fingerprint import metrics_hash, model_hash
 from fusionkit.measure import (
     Measurement,
     list_measurements,
     load_measurement,
     load_method,
-    source_hash,
+    method_parts,
     write_measurement,
 )
 from fusionkit.provenance import code_version, config_hash, environment
 from fusionkit.scoring import EVERY_CONVENTION, UnmatchedWarning, score_folders
-from fusionkit.weights import find_weights
+from fusionkit.weights import weights_hash
 
 COLLECTION = "survey"
 PUBLISHED = "published"
@@ -140,12 +141,12 @@ def _published(method: str, dataset: str) -> Path:
 
 
 def _inputs(method: str, dataset: str, split: str) -> dict[str, object]:
-    name, _, weights = method.partition(":")
+    name = method.partition(":")[0]
     if name == PUBLISHED:
         images = sorted(p for p in _published(method, dataset).iterdir() if p.suffix.lower() in SUFFIXES)
         origin = config_hash({image.name: sha256(image) for image in images})
     else:
-        origin = sha256(find_weights(name, weights)) if weights else None
+        origin = weights_hash(*method_parts(method))
     return {
         "method": method,
         "dataset": dataset,
@@ -153,5 +154,5 @@ def _inputs(method: str, dataset: str, split: str) -> dict[str, object]:
         "quantities": [f"{row['metric']}@{row['convention']}" for row in metrics.list()],
         "images": origin,
         "data": dataset_hash(dataset, split),
-        "source": source_hash(None if name == PUBLISHED else name),
+        "source": metrics_hash() if name == PUBLISHED else model_hash(name),
     }

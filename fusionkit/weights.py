@@ -12,20 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fusionkit import paths
 from fusionkit.errors import FusionkitError, unknown
-from fusionkit.files import atomic_path
+from fusionkit.files import atomic_path, sha256
 from fusionkit.models import MODELS, build_model, model_entry
+from fusionkit.released import find_released, list_released, load_released
+from fusionkit.tensors import SUFFIXES, read_tensors, unwrapped
 
-PICKLED = (".pth", ".pt")
-SUFFIXES = (".safetensors", *PICKLED)
-# Where training scripts put the state dict, and what torch's parallel wrappers put before each key.
-ENVELOPES = ("state_dict", "model", "params")
-WRAPPER = "module."
 HALF_FROM = 1_000_000
 
 
@@ -52,10 +48,28 @@ def find_weights(model: str, weights: str | Path) -> Path:
         if not Path(weights).is_file():
             raise FusionkitError(f"weights not found: {weights}")
         return Path(weights)
+    if weights in list_released(model):
+        return find_released(model, str(weights))
     known = list_weights(model)
     if str(weights) not in known:
-        raise unknown(f"weights of {model}", str(weights), known)
+        raise unknown(f"weights of {model}", str(weights), [*known, *list_released(model)])
     return known[str(weights)]
+
+
+def weights_hash(model: str, weights: str) -> str | None:
+    """Return what identifies weights: of released ones the digest of their tensors, else the SHA-256 of the file.
+
+    Args:
+        model: The model.
+        weights: Name or path; empty for a model without weights, which gives None. Released ones need not be here.
+
+    Raises:
+        FusionkitError: There is no such file or name.
+    """
+    if not weights:
+        return None
+    released = list_released(model)
+    return released[weights].digest if weights in released else sha256(find_weights(model, weights))
 
 
 def save_weights(path: Path, model: nn.Module, name: str, options: dict[str, Any]) -> None:
@@ -71,45 +85,11 @@ def save_weights(path: Path, model: nn.Module, name: str, options: dict[str, Any
         save_file(tensors, temporary, {"model": name, "options": json.dumps(options, sort_keys=True)})
 
 
-def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return a weights file's header, empty for files that torch saved, and its tensors.
-
-    Raises:
-        FusionkitError: The file is damaged, or no state dict.
-    """
-    if path.suffix in PICKLED:
-        return {}, _read_pickled(path)
-    try:
-        with safe_open(path, "pt") as stream:
-            return stream.metadata() or {}, {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise FusionkitError(f"{path}: damaged or not a safetensors file ({error}); fetch or train it again") from error
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a file that torch saved, out of its envelope; objects in the file are never built."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise FusionkitError(
-            f"{path}: damaged, or more than a plain state dict, which is never loaded ({type(error).__name__}); "
-            "fetch it again, or save only `model.state_dict()`"
-        ) from error
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in ENVELOPES if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(content, Mapping):
-        raise FusionkitError(f"{path}: no state dict, but {type(content).__name__}; save `model.state_dict()`")
-    wrong = [str(key) for key, tensor in content.items() if not (isinstance(key, str) and isinstance(tensor, Tensor))]
-    if wrong:
-        raise FusionkitError(f"{path}: no state dict, these are no named tensors: {wrong}; save `model.state_dict()`")
-    return dict(content)
-
-
 def load_model(name: str, weights: str | Path) -> nn.Module:
     """Build the model that a weights file describes and load it strictly, in evaluation mode.
 
-    A file without our header is taken for one of the paper's authors: safetensors, or a state dict in ``.pth`` or
-    ``.pt``.
+    A file without our header is taken for one of the paper's authors: safetensors, npz, or a state dict in ``.pth`` or
+    ``.pt``. Weights that the authors of a baseline released are given by the name of the release.
 
     Args:
         name: The model.
@@ -119,8 +99,10 @@ def load_model(name: str, weights: str | Path) -> nn.Module:
         FusionkitError: No such weights, a damaged file, another model's weights, keys that do not fit, or an authors'
             file for a model that cannot read it.
     """
+    if weights in list_released(name):
+        return load_released(name, str(weights))
     path = find_weights(name, weights)
-    header, tensors = read_weights(path)
+    header, tensors = read_tensors(path)
     if "model" not in header:
         return _load_authors(name, path, tensors)
     if header["model"] != name:
@@ -143,6 +125,4 @@ def _load_authors(name: str, path: Path, tensors: Mapping[str, Tensor]) -> nn.Mo
         raise FusionkitError(
             f"{path}: not written by fusionkit; authors' files are not supported for {name}, only for {able}"
         )
-    if all(key.startswith(WRAPPER) for key in tensors):
-        tensors = {key.removeprefix(WRAPPER): tensor for key, tensor in tensors.items()}
-    return read(tensors, str(path))
+    return read(unwrapped(tensors), str(path))

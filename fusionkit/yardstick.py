@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fusionkit.intervals import bootstrap, paired
+from fusionkit.losses import measured_preset
 from fusionkit.measure import list_measurements, load_measurement
 
 TRIVIAL = ("average", "maximum")
@@ -29,7 +30,7 @@ def yardstick(dataset: str, split: str, paper: str, measured: Mapping[str, pd.Da
         each term and of ``total``, ``share``, its 95 % bootstrap interval ``low`` and ``high`` (NaN but for
         networks), and ``pairs``. Empty unless both trivial rules and the floor are measured.
     """
-    prefix = f"loss:{paper}:"
+    prefix = f"loss:{measured_preset(paper)}:"
     if measured is None:
         measured = _recorded(dataset, split, paper)
     frames = {method: frame for method, frame in measured.items() if f"{prefix}total" in frame}

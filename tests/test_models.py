@@ -23,7 +23,16 @@ VARIANTS = [
 
 
 # What keeps the contract's tests short.
-CHEAP = {"oracle_lightfusionnet": {"steps": 3}, "oracle_fusionmamba": {"steps": 3}, "fusionmamba": {"size": "tiny"}}
+CHEAP = {
+    **{name: {"steps": 3} for name in MODELS if name.startswith("oracle_")},
+    "fusionmamba": {"size": "tiny"},
+    "s4fusion": {"size": "micro", "use_scale1": True},  # without it, a whole module is unread, too
+    "diffmf": {"size": "tiny", "stem_stride": 4},
+}
+
+
+# Parameters that the authors' network has and never uses.
+UNREAD = {"s4fusion": ["head.norm.weight", "head.norm.bias"]}
 
 
 def build(name):
@@ -56,8 +65,8 @@ def test_gradient_reaches_every_parameter(name):
     torch.manual_seed(0)
     model = build(name).train()
     model(*torch.rand(2, 2, 1, 64, 64)).square().mean().backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert without == []
+    without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == UNREAD.get(name, [])
 
 
 @pytest.mark.parametrize(("options", "count"), VARIANTS)

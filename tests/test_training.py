@@ -13,8 +13,8 @@ import torch
 
 from fusionkit import FusionkitError, create_model
 from fusionkit.recipes import load_recipe
+from fusionkit.tensors import read_tensors
 from fusionkit.training import train
-from fusionkit.weights import read_weights
 
 TINY = {"data": ["phantom_pet_mri/test"], "crop": 32, "epochs": 6, "options": {"width": 4}}
 SCRIPT = """
@@ -42,9 +42,9 @@ def recipe(**changes):
 
 
 def test_same_seed_same_weights_and_another_seed_other_weights(tmp_path):
-    first = read_weights(train(recipe(epochs=1), tmp_path / "1"))[1]
-    second = read_weights(train(recipe(epochs=1), tmp_path / "2"))[1]
-    third = read_weights(train(recipe(epochs=1, seed=1), tmp_path / "3"))[1]
+    first = read_tensors(train(recipe(epochs=1), tmp_path / "1"))[1]
+    second = read_tensors(train(recipe(epochs=1), tmp_path / "2"))[1]
+    third = read_tensors(train(recipe(epochs=1, seed=1), tmp_path / "3"))[1]
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert any(not torch.equal(first[k], third[k]) for k in first)
 
@@ -52,7 +52,7 @@ def test_same_seed_same_weights_and_another_seed_other_weights(tmp_path):
 def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path):
     """kill -9 as soon as each further checkpoint appears, then let it finish."""
     changes = {**TINY, "epochs": 40}
-    whole = read_weights(train(load_recipe("lightfusionnet/pet_mri", **changes), tmp_path / "whole"))[1]
+    whole = read_tensors(train(load_recipe("lightfusionnet/pet_mri", **changes), tmp_path / "whole"))[1]
     command = [sys.executable, "-c", SCRIPT.format(changes=changes), str(tmp_path / "cut")]
     environment = {**os.environ, "FUSIONKIT_NO_PROGRESS": "1", "OMP_NUM_THREADS": "1"}
     checkpoint = tmp_path / "cut" / ".pet_mri.checkpoint"
@@ -71,7 +71,7 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path):
     step = torch.load(checkpoint, weights_only=True)["done"]["step"]
     assert 0 < step < 80
     subprocess.run(command, env=environment, check=True)
-    resumed = read_weights(tmp_path / "cut" / "pet_mri.safetensors")[1]
+    resumed = read_tensors(tmp_path / "cut" / "pet_mri.safetensors")[1]
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
     assert not checkpoint.exists()
     curves = [pd.read_csv(tmp_path / kind / "pet_mri.csv") for kind in ("whole", "cut")]

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from fusionkit import FusionkitError, create_model
 from fusionkit.models import build_model
 from fusionkit.models.fusionmamba.official import official_name
-from fusionkit.weights import list_weights, load_model, read_weights, save_weights
+from fusionkit.tensors import read_tensors
+from fusionkit.weights import list_weights, load_model, save_weights
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_committed_weights_load_and_have_cards(path):
     model = create_model("lightfusionnet", weights=path.stem)
     assert path.with_suffix(".json").is_file()
     assert path.with_suffix(".csv").is_file()
-    assert read_weights(path)[0]["model"] == "lightfusionnet"
+    assert read_tensors(path)[0]["model"] == "lightfusionnet"
     assert path.stat().st_size < 200_000
     assert torch.isfinite(model(torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16))).all()
 

@@ -94,7 +94,7 @@ def weighted_terms(table: pd.DataFrame, paper: str) -> pd.DataFrame:
         table: Result of ``fusionkit.yardstick.yardstick``.
         paper: Name of the loss.
     """
-    weights = losses.preset(paper).weights
+    weights = losses.preset(losses.measured_preset(paper)).weights
     return pd.DataFrame({term: table[term] * weight for term, weight in weights.items()}, index=table.index)
 
 

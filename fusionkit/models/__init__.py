@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from fusionkit.errors import FusionkitError, unknown
+from fusionkit.models.baselines import BASELINES
+from fusionkit.models.baselines.published import Published
 from fusionkit.models.classical import (
     DiscreteWavelet,
     GradientTransfer,
@@ -17,10 +19,14 @@ from fusionkit.models.classical import (
     StationaryWavelet,
     TwoScaleSaliency,
 )
-from fusionkit.models.fusionmamba import FusionMamba, load_official
+from fusionkit.models.diffmf import DiffMF
+from fusionkit.models.fusionmamba import FusionMamba
+from fusionkit.models.fusionmamba import load_official as load_fusionmamba
 from fusionkit.models.lightfusionnet import LightFusionNet
 from fusionkit.models.oracle import PixelOracle
 from fusionkit.models.rules import Average, Maximum
+from fusionkit.models.s4fusion import S4Fusion
+from fusionkit.models.s4fusion import load_official as load_s4fusion
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class ModelEntry:
         trained: Whether it needs weights to be of use.
         read_authors: Builds it from a state dict of the paper's authors and the name of its source, for messages;
             None where that is not possible.
+        published: Task, repository, licence and released weights of a method whose authors published code.
     """
 
     build: Callable[..., nn.Module]
@@ -41,6 +48,7 @@ class ModelEntry:
     source: str
     trained: bool
     read_authors: Callable[[Mapping[str, Tensor], str], nn.Module] | None = None
+    published: Published | None = None
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -96,8 +104,45 @@ MODELS: dict[str, ModelEntry] = {
         "U-Net of dynamic state space blocks; the paper's equations or the authors' code",
         "Xie et al., arXiv 2404.09498, 2024",
         trained=True,
-        read_authors=load_official,
+        read_authors=load_fusionmamba,
     ),
+    "oracle_s4fusion": ModelEntry(
+        partial(PixelOracle, "s4fusion_no_perception"),
+        "pixels optimised on S4Fusion's loss without perception: its floor",
+        "this project",
+        trained=False,
+    ),
+    "s4fusion": ModelEntry(
+        S4Fusion,
+        "U-Net of scan blocks whose modalities take turns in one scan",
+        "Ma et al., arXiv 2405.20881, 2024",
+        trained=True,
+        read_authors=load_s4fusion,
+    ),
+    "oracle_diffmf": ModelEntry(
+        partial(PixelOracle, "diffmf"),
+        "pixels optimised on DIFF-MF's loss: its floor",
+        "this project",
+        trained=False,
+    ),
+    "diffmf": ModelEntry(
+        DiffMF,
+        "difference-driven stages, then exchange over channels and over columns",
+        "Sun et al., arXiv 2601.05538, 2026",
+        trained=True,
+    ),
+}
+
+MODELS |= {
+    name: ModelEntry(
+        network,
+        network.about,
+        network.source,
+        trained=True,
+        read_authors=network.from_authors,
+        published=network.published,
+    )
+    for name, network in BASELINES.items()
 }
 
 

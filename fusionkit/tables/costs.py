@@ -10,7 +10,9 @@ import torch
 from fusionkit.cost import gmacs, parameters
 from fusionkit.models import MODELS, build_model
 from fusionkit.recipes import list_recipes, load_recipe
-from fusionkit.weights import list_weights, read_weights
+from fusionkit.released import list_released
+from fusionkit.tensors import read_tensors
+from fusionkit.weights import list_weights
 
 CONVENTIONS = {"gmacs": "macs", "gmacs_thop": "thop"}
 COUNTED = ("parameters_m", *CONVENTIONS)
@@ -41,8 +43,10 @@ def _options(method: str) -> str | None:
         return None
     if not weights:
         return "{}"
+    if weights in list_released(name):
+        return json.dumps(dict(list_released(name)[weights].options), sort_keys=True)
     if weights in list_weights(name):
-        header, _ = read_weights(list_weights(name)[weights])
+        header, _ = read_tensors(list_weights(name)[weights])
         return header.get("options", "{}")
     recipe = f"{name}/{weights.partition('-seed')[0]}"
     return json.dumps(dict(load_recipe(recipe).options), sort_keys=True) if recipe in list_recipes() else None
