@@ -8,17 +8,58 @@ from torch import Tensor
 
 from fusionkit import losses, metrics
 from fusionkit.audits.background import black
-from fusionkit.data import Pair
+from fusionkit.data import Pair, load_pair
+from fusionkit.data.registry import split_names
+from fusionkit.errors import unknown
 from fusionkit.figures.panels import fuse_pairs
+from fusionkit.losses.information import information, pyramid
 from fusionkit.models import build_model
-from fusionkit.profiles import Profile, as_profile
+from fusionkit.profiles import Profile, as_profile, kind_of, stand_in, stems
 from fusionkit.weights import list_weights
 
+LEADERS = {"first": 1, "second": -1}
 TRIVIAL = {"average": "average", "maximum": "maximum"}
 # The floor needs a gradient step on all pixels many times over: none for tests, few to look at.
 FLOOR_STEPS = {Profile.SMOKE: 0, Profile.STANDARD: 80, Profile.PAPER: 300}
 FLOOR = "floor"
 METRICS = ("EN", "SD", "SF", "AG", "MI", "CC")
+
+
+def one_sided_pairs(
+    dataset: str, split: str, count: int, leader: str, profile: Profile | str
+) -> tuple[list[Pair], str]:
+    """Return the pairs of a split in which one modality holds most more information than the other.
+
+    Information is that of S4Fusion's loss: the mean square of Sobel magnitudes at four scales. Phantoms stand in as
+    for :func:`fusionkit.profiles.example_pairs`.
+
+    Args:
+        dataset: A dataset with files.
+        split: One of its splits.
+        count: Number of pairs, at least 1; a smaller split gives fewer.
+        leader: ``"first"`` or ``"second"`` modality.
+        profile: Name of a profile.
+
+    Returns:
+        The pairs, the most one-sided first, and a line that says what they are.
+
+    Raises:
+        FusionkitError: Unknown profile, dataset, split or leader.
+    """
+    if leader not in LEADERS:
+        raise unknown("leader", leader, LEADERS)
+    dataset, split, why = stand_in(dataset, split, profile)
+    pairs = [load_pair(dataset, split, name) for name in split_names(dataset, split)]
+    chosen = sorted(pairs, key=lambda pair: LEADERS[leader] * _lead_of_first(pair), reverse=True)[:count]
+    return chosen, (
+        f"The {len(chosen)} of {len(pairs)} {kind_of(dataset)} of {dataset}/{split} in which the {leader} modality "
+        f"leads most ({stems(pair.name for pair in chosen)}){why}."
+    )
+
+
+def _lead_of_first(pair: Pair) -> float:
+    of_first, of_second = (float(information(pyramid(x[None]))) for x in (pair.a, pair.b))
+    return of_first - of_second
 
 
 def fuse_examples(

@@ -1,5 +1,6 @@
 """How much work a notebook does: the one parameter that all of them share."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from fusionkit.data import Pair, get_dataset, list_datasets, load_pair, present
@@ -44,19 +45,42 @@ def example_pairs(dataset: str, split: str, count: int, profile: Profile | str) 
     Raises:
         FusionkitError: Unknown profile, dataset or split.
     """
-    wanted, why = f"{dataset}/{split}", ""
-    if as_profile(profile) is Profile.SMOKE:
-        why = f", in place of {wanted}: the profile smoke looks at no real image"
-    elif not present(dataset, split):
-        why = f", in place of {wanted}, which is not here: `fusionkit data list` says how to get it"
-    if why:
-        dataset, split = phantom_of(dataset), "test"
+    dataset, split, why = stand_in(dataset, split, profile)
     names = split_names(dataset, split)
     count = min(count, len(names))
     chosen = [names[(2 * i + 1) * len(names) // (2 * count)] for i in range(count)]
-    kind = "drawn phantoms" if why else "real pairs"
-    note = f"{count} {kind} of {dataset}/{split} ({', '.join(name.rsplit('.', 1)[0] for name in chosen)}){why}."
+    note = f"{count} {kind_of(dataset)} of {dataset}/{split} ({stems(chosen)}){why}."
     return [load_pair(dataset, split, name) for name in chosen], note
+
+
+def stand_in(dataset: str, split: str, profile: Profile | str) -> tuple[str, str, str]:
+    """Return the split to look at, and why it is another than the wanted one, or nothing where it is not.
+
+    Args:
+        dataset: A dataset with files.
+        split: One of its splits.
+        profile: Name of a profile.
+
+    Raises:
+        FusionkitError: Unknown profile, dataset or split.
+    """
+    wanted = f"{dataset}/{split}"
+    if as_profile(profile) is Profile.SMOKE:
+        return phantom_of(dataset), "test", f", in place of {wanted}: the profile smoke looks at no real image"
+    if not present(dataset, split):
+        why = f", in place of {wanted}, which is not here: `fusionkit data list` says how to get it"
+        return phantom_of(dataset), "test", why
+    return dataset, split, ""
+
+
+def kind_of(dataset: str) -> str:
+    """Return what the pairs of a dataset are, in words."""
+    return "drawn phantoms" if get_dataset(dataset).procedural else "real pairs"
+
+
+def stems(names: Iterable[str]) -> str:
+    """Return file names without their endings, for a line of text."""
+    return ", ".join(name.rsplit(".", 1)[0] for name in names)
 
 
 def phantom_of(dataset: str) -> str:

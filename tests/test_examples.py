@@ -9,7 +9,7 @@ import torch
 from fusionkit import examples, pages, profiles
 from fusionkit.data import load_pair
 from fusionkit.errors import FusionkitError
-from fusionkit.examples import describe_scores, example_scores, fuse_examples
+from fusionkit.examples import describe_scores, example_scores, fuse_examples, one_sided_pairs
 from fusionkit.figures.bubble import own_bubble
 from fusionkit.figures.comparison import comparison_data
 from fusionkit.measure import load_measurement
@@ -47,6 +47,16 @@ def test_real_pairs_are_spread_over_the_split(real_data):
 def test_more_examples_than_pairs_gives_each_pair_once():
     pairs, _ = example_pairs("harvard_ct_mri", "test", 99, "smoke")
     assert len({pair.name for pair in pairs}) == len(pairs) == 8
+
+
+def test_one_sided_pairs_are_led_by_the_asked_modality():
+    first, note = one_sided_pairs("roadscene", "test_s4fusion67", 2, "first", "smoke")
+    second, _ = one_sided_pairs("roadscene", "test_s4fusion67", 2, "second", "smoke")
+    leads = [examples._lead_of_first(pair) for pair in (*second, *reversed(first))]
+    assert leads == sorted(leads)
+    assert "The 2 of 8 drawn phantoms of phantom_ir_vis/test in which the first modality leads most" in note
+    with pytest.raises(FusionkitError, match="did you mean first"):
+        one_sided_pairs("roadscene", "test_s4fusion67", 2, "frist", "smoke")
 
 
 def test_unknown_profile():

@@ -6,10 +6,19 @@ import pandas as pd
 import pytest
 
 from fusionkit import FusionkitError
+from fusionkit.measure import Measurement
 from fusionkit.papers import Column, Panel, Row
-from fusionkit.tables import build, networks
+from fusionkit.tables import build, networks, standing
 from fusionkit.tables.networks import describe_shares, panel_shares, training_cards
-from fusionkit.tables.standing import against_rules, describe_places, places, row_order, rows_side_by_side
+from fusionkit.tables.standing import (
+    against_rules,
+    describe_places,
+    measured_means,
+    places,
+    printed_places,
+    row_order,
+    rows_side_by_side,
+)
 from fusionkit.yardstick import yardstick
 
 COLUMNS = {
@@ -50,6 +59,27 @@ def test_places_of_the_network_and_its_seeds_leave_its_printed_row_out(panel):
     assert found.loc["net:x-seed1"].equals(found.loc["Ours"])
     assert found.loc["average"].to_dict() == {"SF": "4 of 4", "RMSE": "1 of 4"}
     assert describe_places(found) == "Ahead of every printed row: the average in RMSE."
+
+
+def test_printed_places_count_from_the_best_and_ties_share_one(panel):
+    found = printed_places(build(panel, {}))
+    assert found["SF"].to_dict() == {"w/o A": 3, "w/o B": 2, "Ours": 1}
+    assert found["RMSE"].to_dict() == {"w/o A": 3, "w/o B": 1, "Ours": 2}
+    assert found["Time"].to_dict() == {"w/o A": 1, "w/o B": 1, "Ours": 1}
+
+
+def test_means_on_other_pairs_are_those_on_record(panel, monkeypatch):
+    on_file = {"net:a": values(6, 2), "maximum": values(1, 9)}
+    monkeypatch.setattr(standing, "panel_methods", lambda _: ["net:a", "net:b", "maximum"])
+    monkeypatch.setattr(
+        standing,
+        "load_measurement",
+        lambda method, *where: Measurement(method, *where, on_file[method], {}) if method in on_file else None,
+    )
+    found = measured_means(build(panel, {}), "vifb", "test")
+    assert list(found.index) == ["net:a", "maximum"] and found.index.name == "on vifb/test"
+    assert found.loc["net:a", "SF"] == pytest.approx(2 * on_file["net:a"]["sf@tang"].mean())
+    assert found.loc["maximum", "RMSE"] == pytest.approx(on_file["maximum"]["rmse@tang"].mean())
 
 
 def test_places_without_measurements(panel):

@@ -37,16 +37,20 @@ def information(maps: Sequence[Tensor]) -> Tensor:
         return torch.stack([sobel_magnitude(x).square().mean((1, 2, 3)) for x in maps]).mean(0)
 
 
+def pyramid(image: Tensor) -> list[Tensor]:
+    """Return the maps that the fallback takes: an image (B, 1, H, W) at full to an eighth of its size."""
+    return [F.avg_pool2d(image, scale) for scale in SCALES]
+
+
 def modality_weights(information_a: Tensor, information_b: Tensor, temperature: float) -> Weights:
     """Return the weights of both modalities, (B,) each: a softmax of information over temperature."""
     share = torch.sigmoid((information_a - information_b) / temperature)
     return share, 1 - share
 
 
-def image_weights(a: Tensor, b: Tensor, temperature: float | None = None) -> Weights:
-    """Return the fallback's weights: information of the images (B, 1, H, W) at full to an eighth of their size."""
-    infos = [information([F.avg_pool2d(x, scale) for scale in SCALES]) for x in (a, b)]
-    return modality_weights(*infos, IMAGE_TEMPERATURE if temperature is None else temperature)
+def image_weights(a: Tensor, b: Tensor) -> Weights:
+    """Return the fallback's weights of images (B, 1, H, W), (B,) each."""
+    return modality_weights(information(pyramid(a)), information(pyramid(b)), IMAGE_TEMPERATURE)
 
 
 def weighted_intensity(fused: Tensor, a: Tensor, b: Tensor, weights: Weights) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fusionkit.errors import unknown
+from fusionkit.measure import load_measurement, panel_methods
 from fusionkit.tables.build import PUBLISHED, Measured, Table, TableColumn, recorded
 from fusionkit.tables.cells import printed_number
 from fusionkit.tables.claims import SIGNS, compare
@@ -80,6 +81,41 @@ def describe_places(found: pd.DataFrame) -> str:
     first = found.loc[rules].apply(lambda column: column.str.startswith("1 of"))
     parts = [f"the {rule} in {', '.join(first.columns[first.loc[rule]])}" for rule in rules if first.loc[rule].any()]
     return f"Ahead of every printed row: {'; '.join(parts) or 'no plain rule in any column'}."
+
+
+def printed_places(table: Table) -> pd.DataFrame:
+    """Return the place of each printed row in each column that has a better direction; 1 is the best, ties share it."""
+    rows = [row.label for row in table.rows if row.kind == PUBLISHED]
+    found = {}
+    for column in (c for c in table.columns if c.printed and c.column.better in SIGNS):
+        numbers = [printed_number(table.cells[row, column.label].published, column.column.unit) for row in rows]
+        values = SIGNS[column.column.better] * pd.Series(numbers, rows, dtype=float)
+        found[column.label] = values.rank(ascending=False, method="min").astype("Int64")
+    return pd.DataFrame(found, index=pd.Index(rows, name="row"))
+
+
+def measured_means(table: Table, dataset: str, split: str) -> pd.DataFrame:
+    """Return what a table's methods score on other pairs than the table's, from the measurements on record.
+
+    Args:
+        table: A built table.
+        dataset: Dataset name.
+        split: Split name.
+
+    Returns:
+        Mean over pairs of each printed column; one line per method of the table, plain rule or floor that is
+        measured there, by method id.
+    """
+    lines = {}
+    for method in panel_methods(table.panel):
+        measurement = load_measurement(method, dataset, split)
+        if measurement:
+            lines[method] = {
+                column.label: column.reading.scale * measurement.values[key].mean()
+                for column in _columns(table)
+                if (key := f"{column.reading.metric}@{column.reading.convention}") in measurement.values
+            }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(f"on {dataset}/{split}")
 
 
 def against_rules(table: Table, row: str, measured: Measured | None = None) -> pd.DataFrame:
