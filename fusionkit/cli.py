@@ -210,15 +210,13 @@ def calibrate(
 
 
 @app.command()
-def models() -> None:
-    """List the models and their trained weights."""
-    from fusionkit.models import MODELS
-    from fusionkit.weights import list_weights
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model in full; default: a line for each.")] = None,
+) -> None:
+    """List the models: task, licence, parameters, and whether their weights are here."""
+    from fusionkit.catalogue import describe, listing
 
-    for name, entry in sorted(MODELS.items()):
-        typer.echo(f"{name:24} {entry.about} ({entry.source})")
-        for weights in sorted(list_weights(name)):
-            typer.echo(f"    {name}:{weights}")
+    typer.echo(listing() if name is None else describe(name))
 
 
 @app.command()

@@ -4,7 +4,7 @@ import pandas as pd
 
 from fusionkit.data.pairs import present
 from fusionkit.errors import FusionkitError
-from fusionkit.measure import agreement, compute, list_measurements, load_measurement
+from fusionkit.measure import agreement, awaits_weights, compute, list_measurements, load_measurement
 
 TOLERANCE = 2e-3
 SLOW = "oracle_"
@@ -35,6 +35,8 @@ def _verify_one(method: str, dataset: str, split: str, slow: bool) -> tuple[str,
         return row("skipped", why="images are not here")
     if method.startswith(SLOW) and not slow:
         return row("skipped", why="takes minutes; ask with --slow")
+    if awaits_weights(method):
+        return row("skipped", why="weights missing")
     try:
         fresh = compute(method, dataset, split)
     except FusionkitError as error:
