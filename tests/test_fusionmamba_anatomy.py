@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from fusionkit import FusionkitError, create_model, fusionmamba_panel
 from fusionkit.data import load_pair
+from fusionkit.figures import anatomy_effects
 from fusionkit.figures import fusionmamba_anatomy as anatomy
 from fusionkit.figures import fusionmamba_anatomy_block as block
 from fusionkit.figures import fusionmamba_anatomy_cmfm as cmfm
 from fusionkit.figures import fusionmamba_anatomy_dfem as dfem
 from fusionkit.figures import fusionmamba_anatomy_dffm as dffm
 from fusionkit.figures import fusionmamba_anatomy_effects as effects
+from fusionkit.figures.anatomy_run import telling_channels
 from fusionkit.figures.fusionmamba_anatomy_network import network_figure
 from fusionkit.figures.style import new_figure
 from fusionkit.knobs import Knobs
@@ -177,7 +179,7 @@ def test_no_gradient_reaches_the_codes_level_0():
 
 
 def undone(run, group, title):
-    return effects.fuse_without(run.model, run.pair, effects.UNDO[group][title])
+    return anatomy_effects.fuse_without(run.model, run.pair, effects.UNDO[group][title])
 
 
 def test_undoing_a_part_that_does_nothing_changes_nothing(run):
@@ -225,8 +227,10 @@ def test_shares_and_texture_undone_change_only_what_they_name(run):
 
 
 def test_effects_are_counted_in_grey_levels(run):
-    assert effects.effect(run.pair, run.fused, run.fused + 1 / 255)["changes"] == pytest.approx(1)
-    assert effects.effect(run.pair, run.fused, run.fused) == {"changes": 0, "loss": 0}
+    assert anatomy_effects.effect(run.pair, run.fused, run.fused + 1 / 255, "fusionmamba")["changes"] == pytest.approx(
+        1
+    )
+    assert anatomy_effects.effect(run.pair, run.fused, run.fused, "fusionmamba") == {"changes": 0, "loss": 0}
     with pytest.raises(FusionkitError, match="did you mean cmfm"):
         effects.effect_table(run.model, [run.pair], "cmfn")
 
@@ -284,7 +288,7 @@ def test_relative_difference():
 
 def test_telling_channels_are_sorted_by_variance():
     maps = np.arange(4.0).reshape(1, 2, 2) * np.array([1, 3, 2])[:, None, None]
-    assert anatomy.telling_channels(maps).tolist() == [1, 2, 0]
+    assert telling_channels(maps).tolist() == [1, 2, 0]
 
 
 # Pictures, words, knobs

@@ -6,21 +6,18 @@ contrast) first: ``F1``, ``T1``, ``D1`` belong to ``b``. Maps are arrays (C, H, 
 """
 
 import copy
-from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fusionkit.data import Pair
 from fusionkit.errors import FusionkitError, unknown
+from fusionkit.figures.anatomy_run import Maps, Run, watch
 from fusionkit.figures.panels import modality_titles
 from fusionkit.measure import load_method
-from fusionkit.models import build_model
+from fusionkit.models.fresh import fresh_model
 from fusionkit.models.fusionmamba import FusionMamba
 from fusionkit.models.fusionmamba.blocks import CodeBlock, DynamicBlock
 from fusionkit.models.fusionmamba.config import DIFFERENCES
@@ -29,44 +26,8 @@ from fusionkit.models.fusionmamba.fusion import CodeFusion, DynamicEnhancement, 
 from fusionkit.weights import list_weights
 
 PAPER, CODE = "fusionmamba:ir_vis", "fusionmamba:ir_vis-official"
-Maps = dict[str, np.ndarray]
 # What a block adds up, in the names of ``block_anatomy``.
 SUMMANDS = {DynamicBlock: ("kept", "near"), CodeBlock: ("input", "far_scaled", "near_scaled", "mlp")}
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a module: what went in and what came out, tensors of a whole batch."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One run of a network on one pair.
-
-    Attributes:
-        title: What the network is called in pictures.
-        model: The network.
-        pair: The pair.
-        calls: The calls of each module, by its path in the module tree.
-        fused: The fused image, (H, W) in [0, 1].
-    """
-
-    title: str
-    model: FusionMamba
-    pair: Pair
-    calls: dict[str, list[Call]]
-    fused: np.ndarray
-
-    def inputs(self, path: str) -> tuple[Tensor, ...]:
-        """Return what went into the first call of a module."""
-        return self.calls[path][0].inputs
-
-    def output(self, path: str, call: int = 0) -> Tensor:
-        """Return what came out of a call of a module."""
-        return self.calls[path][call].outputs[0]
 
 
 def both_readings() -> tuple[dict[str, FusionMamba], str]:
@@ -81,9 +42,7 @@ def both_readings() -> tuple[dict[str, FusionMamba], str]:
         networks["code"] = load_method(CODE)
         notes.append(f"code: {CODE}")
     else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            networks["code, untrained"] = build_model("fusionmamba", size="tiny", mode="official")
+        networks["code, untrained"] = fresh_model("fusionmamba", size="tiny", mode="official")
         notes.append(f"code: fresh weights, since there are none of {CODE} here; only its wiring is of interest")
     return networks, "; ".join(notes)
 
@@ -101,15 +60,7 @@ def run_network(model: nn.Module, pair: Pair, title: str = "") -> Run:
     """
     if not isinstance(model, FusionMamba):
         raise FusionkitError(f"this anatomy shows FusionMamba, not {type(model).__name__}; pass such a model")
-    calls: dict[str, list[Call]] = defaultdict(list)
-    handles = [part.register_forward_hook(_keep(calls[path])) for path, part in model.named_modules() if path]
-    try:
-        with torch.inference_mode():
-            fused = model(*(image[None].to(model.head.weight) for image in (pair.a, pair.b)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return Run(title, model, pair, dict(calls), fused[0, 0].numpy())
+    return watch(model, pair, title)
 
 
 def run_networks(networks: Mapping[str, nn.Module], pair: Pair) -> list[Run]:
@@ -120,13 +71,6 @@ def run_networks(networks: Mapping[str, nn.Module], pair: Pair) -> list[Run]:
         pair: A loaded pair.
     """
     return [run_network(model, pair, title) for title, model in networks.items()]
-
-
-def _keep(calls: list[Call]) -> Callable[..., None]:
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        calls.append(Call(inputs, output if isinstance(output, tuple) else (output,)))
-
-    return hook
 
 
 def modalities(pair: Pair) -> tuple[str, str]:
@@ -305,11 +249,6 @@ def _code_mixing(run: Run, path: str) -> dict[str, Tensor]:
         "kept": run.output(f"{path}.eca"),
         "weights": _weights(run, f"{path}.eca"),
     }
-
-
-def telling_channels(maps: np.ndarray) -> np.ndarray:
-    """Return the channels of maps (C, H, W) by falling variance over the places."""
-    return np.argsort(-maps.var((1, 2)), kind="stable")
 
 
 def _fusion_path(run: Run, level: int) -> str:

@@ -6,16 +6,9 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F  # noqa: N812
 
-from fusionkit.figures.fusionmamba_anatomy import (
-    Maps,
-    Run,
-    block_anatomy,
-    block_paths,
-    block_summands,
-    modalities,
-    telling_channels,
-)
-from fusionkit.figures.fusionmamba_anatomy_draw import draw_bars, draw_maps, draw_sorted
+from fusionkit.figures.anatomy_draw import draw_bars, draw_maps, draw_sorted
+from fusionkit.figures.anatomy_run import Maps, Run, channel_correlations, telling_channels
+from fusionkit.figures.fusionmamba_anatomy import block_anatomy, block_paths, block_summands, modalities
 from fusionkit.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, bare, new_figure, styled
 from fusionkit.models.fusionmamba.convolution import DescriptiveConvolution
 
@@ -150,12 +143,7 @@ def neighbour_similarity(maps: np.ndarray) -> float:
         maps: (C, H, W).
     """
     pairs = ((maps[:, :, :-1], maps[:, :, 1:]), (maps[:, :-1], maps[:, 1:]))
-    found = []
-    for one, other in pairs:
-        one, other = (x.reshape(len(x), -1) - x.mean((1, 2))[:, None] for x in (one, other))
-        scale = np.sqrt((one**2).sum(1) * (other**2).sum(1))
-        found.append((one * other).sum(1) / np.where(scale > 0, scale, np.nan))
-    return float(np.nanmean(found))
+    return float(np.nanmean([channel_correlations(*each) for each in pairs]))
 
 
 @torch.inference_mode()

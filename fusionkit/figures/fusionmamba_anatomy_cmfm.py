@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fusionkit.figures.fusionmamba_anatomy import Maps, Run, cmfm_anatomy, modalities, telling_channels
-from fusionkit.figures.fusionmamba_anatomy_draw import draw_bars, draw_maps, draw_sorted
+from fusionkit.figures.anatomy_draw import draw_bars, draw_maps, draw_sorted
+from fusionkit.figures.anatomy_run import Maps, Run, telling_channels
+from fusionkit.figures.fusionmamba_anatomy import cmfm_anatomy, modalities
 from fusionkit.figures.style import BLUE, GREEN, ORANGE, new_figure, styled
 
 BINS = 80

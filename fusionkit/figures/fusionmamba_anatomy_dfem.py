@@ -9,9 +9,10 @@ from scipy.special import expit
 from torch import nn
 
 from fusionkit.data import Pair
-from fusionkit.figures.fusionmamba_anatomy import Maps, Run, dfem_anatomy, modalities, run_network, telling_channels
+from fusionkit.figures.anatomy_draw import draw_bars, draw_maps, draw_sorted
+from fusionkit.figures.anatomy_run import Maps, Run, telling_channels
+from fusionkit.figures.fusionmamba_anatomy import dfem_anatomy, modalities, run_network
 from fusionkit.figures.fusionmamba_anatomy_block import neighbour_similarity
-from fusionkit.figures.fusionmamba_anatomy_draw import draw_bars, draw_maps, draw_sorted
 from fusionkit.figures.style import BLUE, GREEN, MUTED, ORANGE, RED, new_figure, styled
 
 OTHER = {"texture": "features", "features": "texture"}

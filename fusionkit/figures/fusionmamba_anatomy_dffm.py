@@ -9,16 +9,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from fusionkit.data import Pair
-from fusionkit.figures.fusionmamba_anatomy import (
-    Run,
-    cmfm_anatomy,
-    dfem_anatomy,
-    modalities,
-    run_network,
-    telling_channels,
-)
-from fusionkit.figures.fusionmamba_anatomy_draw import draw_image, draw_maps
-from fusionkit.figures.fusionmamba_anatomy_effects import change_words, effect
+from fusionkit.figures.anatomy_draw import draw_image, draw_maps
+from fusionkit.figures.anatomy_effects import change_words, effect
+from fusionkit.figures.anatomy_run import Run, telling_channels
+from fusionkit.figures.fusionmamba_anatomy import cmfm_anatomy, dfem_anatomy, modalities, run_network
 from fusionkit.figures.style import CYCLE, bare, new_figure, styled
 from fusionkit.losses import preset
 from fusionkit.measure import load_method
@@ -131,7 +125,7 @@ def level_table(model: nn.Module, pairs: Sequence[Pair]) -> pd.DataFrame:
 def _levels(run: Run) -> pd.DataFrame:
     images = images_without(run)
     del images["fused"]
-    table = pd.DataFrame({name: effect(run.pair, run.fused, image) for name, image in images.items()}).T
+    table = pd.DataFrame({name: effect(run.pair, run.fused, image, "fusionmamba") for name, image in images.items()}).T
     for level, features in enumerate(fused_features(run)):
         own = np.linalg.norm(decoder_features(run, level))
         table.loc[f"without level {level}", "added"] = 0 if features is None else features.norm().item() / own

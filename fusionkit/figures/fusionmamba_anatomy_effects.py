@@ -1,15 +1,9 @@
-"""What the fused image of FusionMamba owes to one of its parts: the trained network runs again with the part undone.
-
-A network was not trained without the part, so a large effect says that it is needed here, not that no other network
-could do without it. A small one says that it is there in vain.
-"""
+"""What the fused image of FusionMamba owes to each of its parts."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -17,29 +11,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from fusionkit.data import Pair
 from fusionkit.errors import unknown
-from fusionkit.figures.fusionmamba_anatomy import run_network
-from fusionkit.losses import preset
+from fusionkit.figures.anatomy_effects import Undo, undo_table, undo_words
 from fusionkit.models.fusionmamba.convolution import DescriptiveConvolution, EfficientChannelAttention
 from fusionkit.models.fusionmamba.fusion import CodeMixing, CrossModalityMixing, DynamicEnhancement
 from fusionkit.models.scan2d import SelectiveScan2d
-
-GREY_LEVELS = 255
-Replace = Callable[[Any, tuple[Tensor, ...], Any], Any]
-
-
-@dataclass(frozen=True)
-class Undo:
-    """How a part is undone: which modules, and what each gives instead.
-
-    Attributes:
-        kind: Type of the modules.
-        place: What their paths start with, one of several.
-        replace: Instead of its output, from the module, its inputs and its output.
-    """
-
-    kind: type[nn.Module]
-    place: tuple[str, ...]
-    replace: Replace
 
 
 def _plain(ldc: DescriptiveConvolution, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
@@ -104,40 +79,6 @@ UNDO: dict[str, dict[str, Undo]] = {
 }
 
 
-def fuse_without(model: nn.Module, pair: Pair, undo: Undo) -> np.ndarray:
-    """Return the image that a network fuses with a part undone everywhere, (H, W) in [0, 1].
-
-    Raises:
-        FusionkitError: As ``run_network``.
-    """
-    handles = [part.register_forward_hook(undo.replace) for part in _parts(model, undo)]
-    try:
-        return run_network(model, pair).fused
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _parts(model: nn.Module, undo: Undo) -> list[nn.Module]:
-    return [part for path, part in model.named_modules() if isinstance(part, undo.kind) and path.startswith(undo.place)]
-
-
-def effect(pair: Pair, fused: np.ndarray, image: np.ndarray) -> dict[str, float]:
-    """Return how another image (H, W) of a pair differs from the fused one.
-
-    Returns:
-        ``changes``: mean absolute difference in grey levels of 255; ``loss``: relative change of the paper's loss.
-    """
-    change = paper_loss(pair, image) / paper_loss(pair, fused) - 1
-    return {"changes": GREY_LEVELS * float(np.abs(image - fused).mean()), "loss": change}
-
-
-def paper_loss(pair: Pair, image: np.ndarray) -> float:
-    """Return the paper's loss (eq. 9) of an image (H, W)."""
-    fused = torch.from_numpy(image)[None, None].to(pair.a)
-    return float(preset("fusionmamba")(fused, pair.a[None], pair.b[None])["total"])
-
-
 def effect_table(model: nn.Module, pairs: Sequence[Pair], group: str) -> pd.DataFrame:
     """Return what undoing each part of a group changes, everywhere in the network at once.
 
@@ -147,32 +88,19 @@ def effect_table(model: nn.Module, pairs: Sequence[Pair], group: str) -> pd.Data
         group: A key of ``UNDO``.
 
     Returns:
-        One row per part that the network has: :func:`effect`, means over the pairs.
+        As ``undo_table``, by the loss of eq. 9.
 
     Raises:
         FusionkitError: No group has this name.
     """
     if group not in UNDO:
         raise unknown("group of parts", group, UNDO)
-    fused = [run_network(model, pair).fused for pair in pairs]
-    rows = {}
-    for title, undo in UNDO[group].items():
-        if _parts(model, undo):
-            images = [fuse_without(model, pair, undo) for pair in pairs]
-            found = [effect(*each) for each in zip(pairs, fused, images, strict=True)]
-            rows[title] = pd.DataFrame(found).mean()
-    return pd.DataFrame(rows).T.rename_axis("undone")
-
-
-def change_words(row: Mapping[str, float]) -> str:
-    """Return an :func:`effect` in words."""
-    return f"the image changes by {row['changes']:.2f} grey levels, the paper's loss by {row['loss']:+.1%}"
+    return undo_table(model, pairs, UNDO[group], "fusionmamba")
 
 
 def effect_words(model: nn.Module, pairs: Sequence[Pair], group: str) -> str:
     """Return :func:`effect_table` in words, a line per part."""
-    table = effect_table(model, pairs, group)
-    return "\n".join(f"undone, {name}: {change_words(row)}" for name, row in table.iterrows())
+    return undo_words(effect_table(model, pairs, group))
 
 
 def effect_verdict(networks: Mapping[str, nn.Module], pairs: Sequence[Pair], group: str) -> str:

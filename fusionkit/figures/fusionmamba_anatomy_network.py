@@ -4,8 +4,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from fusionkit.figures.anatomy_run import Run
 from fusionkit.figures.diagram import arrow, box, count, layer_list
-from fusionkit.figures.fusionmamba_anatomy import Run, block_paths, modalities
+from fusionkit.figures.fusionmamba_anatomy import block_paths, modalities
 from fusionkit.figures.panels import show
 from fusionkit.figures.style import MUTED, RED, bare, new_figure, styled
 from fusionkit.models.fusionmamba.blocks import CodeBlock, DynamicBlock

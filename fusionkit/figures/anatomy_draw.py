@@ -1,4 +1,4 @@
-"""What the pictures of FusionMamba's parts share: rows of maps, and charts of values per channel."""
+"""What the pictures of networks taken apart share: rows of maps, and charts of values per channel."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,8 @@ from fusionkit.figures.panels import show
 from fusionkit.figures.style import FAINT, MUTED, bare
 
 COLOURED = (1, 99)
+# Two lines above a map, and the gap to the next row.
+TITLE_INCHES = 0.45
 
 
 def draw_maps(row: Sequence[Axes], maps: Mapping[str, np.ndarray], channel: int) -> None:
@@ -60,3 +62,13 @@ def draw_bars(axes: Axes, values: Mapping[str, float], colours: Sequence[str], f
     axes.bar_label(axes.containers[0], [form.format(value) for value in values.values()], padding=3, fontsize=8)
     axes.margins(x=0.18)
     axes.axvline(0, color=FAINT, lw=0.8)
+
+
+def row_inches(width: float, size: Sequence[int]) -> float:
+    """Return the height of a row of maps with their titles.
+
+    Args:
+        width: Of one map, in inches.
+        size: Height and width of the maps.
+    """
+    return width * size[0] / size[1] + TITLE_INCHES
