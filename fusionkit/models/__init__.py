@@ -107,7 +107,7 @@ MODELS: dict[str, ModelEntry] = {
         read_authors=load_fusionmamba,
     ),
     "oracle_s4fusion": ModelEntry(
-        partial(PixelOracle, "s4fusion_no_perception"),
+        partial(PixelOracle, "s4fusion_no_perception", steps=150),
         "pixels optimised on S4Fusion's loss without perception: its floor",
         "this project",
         trained=False,
@@ -120,7 +120,7 @@ MODELS: dict[str, ModelEntry] = {
         read_authors=load_s4fusion,
     ),
     "oracle_diffmf": ModelEntry(
-        partial(PixelOracle, "diffmf"),
+        partial(PixelOracle, "diffmf", steps=150),
         "pixels optimised on DIFF-MF's loss: its floor",
         "this project",
         trained=False,
