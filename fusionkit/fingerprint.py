@@ -21,9 +21,11 @@ def metrics_hash() -> str:
 
 @cache
 def model_hash(model: str) -> str:
-    """Return a hash of all metrics, and of a model with what it imports."""
+    """Return a hash of all metrics, and of a model with its settings and what it imports."""
     build = MODELS[model].build
-    return config_hash({"metrics": metrics_hash(), "model": _hash_of([getattr(build, "func", build)], "models")})
+    settings = [list(getattr(build, "args", ())), getattr(build, "keywords", {})]
+    code = _hash_of([getattr(build, "func", build)], "models")
+    return config_hash({"metrics": metrics_hash(), "model": code, "settings": settings})
 
 
 @cache
