@@ -4,6 +4,7 @@ The peers are the same network with other blocks in encoder and decoder: attenti
 attention over all tokens. All have random weights; neither time nor memory depends on them.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,31 +58,34 @@ def measure(sides: Sequence[int] = SIDES) -> dict[str, list[Row]]:
     """
     most = torch.get_num_threads()
     cases = [("scan", threads) for threads in sorted({1, most})] + [(name, most) for name in NETWORKS if name != "scan"]
-    inference = [
-        row for name, threads in bar(cases, "scaling", unit="case") for row in inference_rows(name, threads, sides)
-    ]
+    inference = []
+    for name, threads in bar(cases, "scaling", unit="case"):
+        kept = [side for side in sides if name != "global" or side <= LARGEST_GLOBAL]
+        inference += inference_rows(name, NETWORKS[name](), threads, kept)
     training = [training_row(threads) for threads in sorted({1, most})]
     networks = [{"network": name, "parameters": parameters(build())} for name, build in NETWORKS.items()]
     return {"networks": networks, "inference": inference, "training": training, "bounds": bounds(inference, training)}
 
 
-def inference_rows(name: str, threads: int, sides: Sequence[int]) -> list[Row]:
+def inference_rows(
+    name: str, model: nn.Module, threads: int, sides: Sequence[int], clock: Callable[[], float] = time.perf_counter
+) -> list[Row]:
     """Return one row per side of images: time and memory of one inference, and how much they have grown.
 
     Args:
-        name: A key of ``NETWORKS``.
+        name: What to call the network.
+        model: The network.
         threads: CPU threads.
-        sides: Growing; those above ``LARGEST_GLOBAL`` are left out of attention over all tokens.
+        sides: Growing.
+        clock: Tells seconds.
     """
-    model, rows = NETWORKS[name](), []
+    rows: list[Row] = []
     for side in sides:
-        if name == "global" and side > LARGEST_GLOBAL:
-            continue
         pair = example_pair((side, side), "cpu")
         with torch.inference_mode(), evaluating(model), using_threads(threads):
-            time, _ = timed(lambda pair=pair: model(*pair))
+            taken, _ = timed(lambda pair=pair: model(*pair), clock)
         memory = round(peak_memory(model, (side, side), threads) / 2**20, 1)
-        row = {"network": name, "threads": threads, "side": side, "time": time, "peak_mb": memory}
+        row = {"network": name, "threads": threads, "side": side, "time": taken, "peak_mb": memory}
         rows.append(row | growth(rows[-1] if rows else None, row))
     return rows
 
@@ -91,9 +95,9 @@ def growth(before: Row | None, now: Row) -> Row:
     if before is None:
         return {"time_growth": None, "memory_growth": None}
     pixels = (now["side"] / before["side"]) ** 2
-    time = now["time"]["median_ms"] / before["time"]["median_ms"]
+    duration = now["time"]["median_ms"] / before["time"]["median_ms"]
     memory = now["peak_mb"] / before["peak_mb"]
-    return {"time_growth": round(time / pixels, 3), "memory_growth": round(memory / pixels, 3)}
+    return {"time_growth": round(duration / pixels, 3), "memory_growth": round(memory / pixels, 3)}
 
 
 def training_row(threads: int) -> Row:
@@ -108,9 +112,9 @@ def training_row(threads: int) -> Row:
         optimizer.step()
 
     with using_threads(threads):
-        time, _ = timed(iterate)
-    speed = round(1e3 / time["median_ms"], 2)
-    return {"threads": threads, "side": TRAINING_SIDE, "batch": BATCH, "time": time, "iterations_per_s": speed}
+        taken, _ = timed(iterate)
+    speed = round(1e3 / taken["median_ms"], 2)
+    return {"threads": threads, "side": TRAINING_SIDE, "batch": BATCH, "time": taken, "iterations_per_s": speed}
 
 
 def bounds(inference: Sequence[Row], training: Sequence[Row]) -> list[Row]:

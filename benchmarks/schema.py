@@ -33,6 +33,7 @@ SCAN = _record(
     **{"limit": TIME, "reference_over_numba": MAYBE, "torch_over_numba": MAYBE, "numba_over_limit": MAYBE},
     difference=MAYBE,
 )
+NETWORK = _record(network=TEXT, parameters=COUNT)
 ATTENTION = _record(**{"width": COUNT, "length": COUNT, "pass": PASS, "attention": TIME})
 INFERENCE = _record(
     **{"network": TEXT, "threads": COUNT, "side": COUNT, "time": TIME, "peak_mb": NUMBER},
@@ -60,12 +61,14 @@ RESULTS = {
         attention=_rows(ATTENTION),
     ),
     "scaling": _record(
-        networks=_rows(_record(network=TEXT, parameters=COUNT)),
+        networks=_rows(NETWORK),
         inference=_rows(INFERENCE),
         training=_rows(TRAINING),
         bounds=_rows(BOUND),
     ),
+    "blocks": _record(networks=_rows(NETWORK), inference=_rows(INFERENCE)),
 }
+SIDES = {"type": "array", "items": COUNT, "minItems": 1}
 PROTOCOLS = {
     "models": _record(size=SIZE),
     "metrics": _record(size=SIZE, repeats=COUNT, data=TEXT),
@@ -74,9 +77,10 @@ PROTOCOLS = {
         **dict.fromkeys(["dtype", "repeats", "skipped", "torch", "limit", "difference", "memory", "attention"], TEXT),
     ),
     "scaling": _record(
-        sides={"type": "array", "items": COUNT, "minItems": 1},
+        sides=SIDES,
         **dict.fromkeys(["networks", "time", "memory", "growth", "training"], TEXT),
     ),
+    "blocks": _record(sides=SIDES, **dict.fromkeys(["networks", "time", "memory", "growth"], TEXT)),
 }
 
 

@@ -16,7 +16,7 @@ from fusionkit.ops import selective_scan
 
 sys.path.insert(0, str(paths.root()))  # the benchmarks are no part of what is installed
 from benchmarks import __main__ as entry  # noqa: E402
-from benchmarks import chart, metrics, models, scaling, scan, schema  # noqa: E402
+from benchmarks import blocks, chart, metrics, models, scaling, scan, schema  # noqa: E402
 from benchmarks.scaling_peers import GlobalBlock, global_attention  # noqa: E402
 from benchmarks.scan_peers import CHUNK, exponential_limit, parallel_scan  # noqa: E402
 
@@ -153,6 +153,15 @@ def test_scaling(scaled):
     assert [row["parameters"] for row in results["networks"]][0] == 1_349_938
     assert [row["memory_growth"] for row in results["inference"][:3]] == [None, 1, 1]
     assert [row["what"] for row in results["bounds"]] == ["training at 16x16, batch 2"]
+
+
+def test_blocks(monkeypatch):
+    monkeypatch.setattr(scaling, "peak_memory", lambda model, size, threads: 2**20 * size[0] ** 2)
+    given = content("blocks", blocks.measure((16, 32), "tiny"))
+    schema.check(schema.name_of("blocks", given["metadata"]), given)
+    found = [(row["network"], row["side"]) for row in given["results"]["inference"]]
+    assert found == [("vss", 16), ("vss", 32), ("restormer", 16), ("restormer", 32)]
+    assert [row["parameters"] for row in given["results"]["networks"]][0] == 331_137
 
 
 def test_growth_is_one_where_cost_follows_the_pixels():

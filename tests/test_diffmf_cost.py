@@ -5,7 +5,8 @@ from functools import cache
 import pytest
 import torch
 
-from fusionkit.cost import gmacs, parameters
+from fusionkit.audits.diffmf_cost import operations
+from fusionkit.cost import parameters
 from fusionkit.models.diffmf import DiffMF
 
 SIDE = 512
@@ -17,17 +18,6 @@ def empty(size="base", **options):
     """A network whose tensors have shapes but no values."""
     with torch.device("meta"):
         return DiffMF(size, **options).eval()
-
-
-def operations(model):
-    """Operations of the scans and of everything else, in 10^9.
-
-    A scan has nine operations per step, channel and state, and one per step and channel for its skip, which the
-    project's conventions leave out.
-    """
-    half, whole = (gmacs(model, (SIDE, SIDE), convention) for convention in ("macs", "true"))
-    updates = 2 * (whole - half) / 9
-    return 9 * updates + updates / model.config.states, 2 * half - whole
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """FusionMamba's Table 6 beside itself: its network counted by the rule of another row, and timed on this machine."""
 
-import json
 from functools import cache
 
 import pandas as pd
 
-from fusionkit import paths
+from fusionkit.audits.bench import measured
 from fusionkit.audits.costs import U2FUSION, stack_cost
 from fusionkit.audits.fusionmamba_cost import RELEASES
 from fusionkit.audits.fusionmamba_parts import SIZE, shapes_only
@@ -57,15 +56,13 @@ def rule_verdict() -> str:
 def times_here() -> pd.DataFrame:
     """Return what ``results/bench`` holds on FusionMamba at 256x256: no rows where it has not been measured."""
     rows = []
-    for file in sorted((paths.results_dir() / "bench").glob("*.json")):
-        content, suite = json.loads(file.read_text(encoding="utf-8")), file.stem.split("--")[0]
-        about = content["metadata"]
-        for threads, seconds, memory in _measured(suite, content["results"], about["threads"]):
+    for suite, about, results in measured():
+        for threads, seconds, memory in _of_network(suite, results, about["threads"]):
             rows.append((SUITES[suite], about["device"], threads, seconds, memory, about["code"]))
     return pd.DataFrame(rows, columns=TIMES)
 
 
-def _measured(suite: str, results: dict[str, list[dict]], threads: int) -> list[tuple[int, float, float]]:
+def _of_network(suite: str, results: dict[str, list[dict]], threads: int) -> list[tuple[int, float, float]]:
     """Return threads, seconds and megabytes of each measurement of a suite on FusionMamba at 256x256."""
     if suite == "models":
         rows = [row for row in results["models"] if row["model"] == "fusionmamba"]

@@ -14,7 +14,7 @@ from fusionkit.released import list_released
 from fusionkit.tensors import read_tensors
 from fusionkit.weights import list_weights
 
-CONVENTIONS = {"gmacs": "macs", "gmacs_thop": "thop"}
+CONVENTIONS = {"gmacs": "macs", "gmacs_thop": "thop", "gmacs_true": "true"}
 COUNTED = ("parameters_m", *CONVENTIONS)
 
 
