@@ -28,8 +28,7 @@ TRAININGS = {"as released": WITHOUT, "with scale 1": WITH}
 def gradient_table(model: S4Fusion, pair: Pair) -> pd.DataFrame:
     """Return what reaches each part of a network when the loss of a pair is run backwards.
 
-    The image is taken before it is limited to [0, 1], so that no pixel hides its gradient. Everything is computed,
-    also what nothing reads.
+    The image is taken before it is limited to [0, 1], so that no pixel hides its gradient.
 
     Args:
         model: A network, trained or not.
@@ -86,7 +85,7 @@ def redrawn_sums(model: S4Fusion, pairs: Sequence[Pair], seeds: Iterable[int] = 
     Its input is what this network's embeddings give, so this is how an untrained module behaves in a trained network.
 
     Args:
-        model: A network of a size, or of one with changed options.
+        model: A network whose fusion is CMSA.
         pairs: Loaded pairs; the raw sums are averaged over them.
         seeds: Of the modules that stand in.
 
@@ -149,7 +148,7 @@ def moved_tables() -> pd.DataFrame:
 
 
 def trained_sums() -> pd.DataFrame:
-    """Return the raw sums of Table 5 of both trainings, and of each as it was before, as far as they are on file."""
+    """Return the raw sums of Table 5, printed and of both trainings, as far as they are on file."""
     found = {title: layer_statistics(kept.values)[SUM] for title, id_ in TRAININGS.items() if (kept := load_steps(id_))}
     return pd.concat({"printed": printed(), **found}, axis=1)
 
