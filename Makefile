@@ -63,7 +63,7 @@ weights: $(READY)  ## train every network by its paper's protocol (hours)
 
 bench: $(READY)  ## time models, metrics, blocks, the selective scan and growth with image size, beside plain implementations
 	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks models metrics blocks
-	@$(PYTHON) -m benchmarks scan scaling
+	@$(PYTHON) -m benchmarks scan scaling bounds
 
 tidy: $(READY)  ## strip outputs from notebooks that are committed without, and write their navigation
 	@$(PYTHON) -m fusionkit.navigation

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [models] [metrics] [blocks] [scan] [scaling]``: time those here, or all if none is named.
+"""``python -m benchmarks [SUITE ...]``: time the suites named, models, metrics, blocks, bounds, scan, scaling, or all.
 
 Each writes its own file, ``results/bench/<name>--<device>-<threads>threads.json``: ``metadata`` and ``results``.
 """
@@ -11,14 +11,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import blocks, chart, metrics, models, scaling, scan, schema
+from benchmarks import blocks, bounds, chart, metrics, models, scaling, scan, schema
 from fusionkit import paths
 from fusionkit.cost.probe import using_threads
 from fusionkit.errors import FusionkitError, unknown
 from fusionkit.files import write_json
 from fusionkit.provenance import code_version, environment
 
-SUITES = {"models": models, "metrics": metrics, "blocks": blocks, "scan": scan, "scaling": scaling}
+SUITES = {"models": models, "metrics": metrics, "blocks": blocks, "bounds": bounds, "scan": scan, "scaling": scaling}
 
 
 def run(suite: str) -> None:

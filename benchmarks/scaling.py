@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.bounds import TRAINING, at_least, below, training_row
 from benchmarks.scaling_peers import global_attention
 from benchmarks.scan import timed
 from fusionkit.cost import parameters, peak_memory
 from fusionkit.cost.probe import evaluating, example_pair, using_threads
-from fusionkit.losses import preset
 from fusionkit.models import build_model
 from fusionkit.progress import bar
 
@@ -32,7 +32,7 @@ PROTOCOL = {
     "time": "one pair, inference mode, one run before the timed ones",
     "memory": "rise of the resident set to its peak in the second run of a new process, in 2^20 bytes",
     "growth": "of time or memory from the side before, over the growth of the number of pixels; 1 is linear",
-    "training": "forward, the paper's loss, backward and a step of Adam on random pairs, without loading",
+    "training": TRAINING,
 }
 Row = dict[str, Any]
 
@@ -62,7 +62,7 @@ def measure(sides: Sequence[int] = SIDES) -> dict[str, list[Row]]:
     for name, threads in bar(cases, "scaling", unit="case"):
         kept = [side for side in sides if name != "global" or side <= LARGEST_GLOBAL]
         inference += inference_rows(name, NETWORKS[name](), threads, kept)
-    training = [training_row(threads) for threads in sorted({1, most})]
+    training = [training_row(scan(), "fusionmamba", TRAINING_SIDE, BATCH, threads) for threads in sorted({1, most})]
     networks = [{"network": name, "parameters": parameters(build())} for name, build in NETWORKS.items()]
     return {"networks": networks, "inference": inference, "training": training, "bounds": bounds(inference, training)}
 
@@ -100,23 +100,6 @@ def growth(before: Row | None, now: Row) -> Row:
     return {"time_growth": round(duration / pixels, 3), "memory_growth": round(memory / pixels, 3)}
 
 
-def training_row(threads: int) -> Row:
-    """Time one iteration of training of the scan's network."""
-    model, loss = scan().train(), preset("fusionmamba")
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    a, b = torch.rand(2, BATCH, 1, TRAINING_SIDE, TRAINING_SIDE, generator=torch.Generator().manual_seed(0))
-
-    def iterate() -> None:
-        optimizer.zero_grad()
-        loss(model(a, b), a, b)["total"].backward()
-        optimizer.step()
-
-    with using_threads(threads):
-        taken, _ = timed(iterate)
-    speed = round(1e3 / taken["median_ms"], 2)
-    return {"threads": threads, "side": TRAINING_SIDE, "batch": BATCH, "time": taken, "iterations_per_s": speed}
-
-
 def bounds(inference: Sequence[Row], training: Sequence[Row]) -> list[Row]:
     """Set what was measured with the most threads beside the bounds that the network has to keep.
 
@@ -126,19 +109,7 @@ def bounds(inference: Sequence[Row], training: Sequence[Row]) -> list[Row]:
     """
     found = [row for row in inference if row["network"] == "scan" and row["side"] == BOUNDED_SIDE][-1:]
     what = f"inference at {BOUNDED_SIDE}x{BOUNDED_SIDE}"
-    rows = [_below(what, "s", row["time"]["median_ms"] / 1e3, MOST_SECONDS) for row in found]
-    rows += [_below(what, "MB", row["peak_mb"], MOST_MB) for row in found]
-    speed = training[-1]["iterations_per_s"]
+    rows = [below(what, "s", row["time"]["median_ms"] / 1e3, MOST_SECONDS) for row in found]
+    rows += [below(what, "MB", row["peak_mb"], MOST_MB) for row in found]
     what = f"training at {TRAINING_SIDE}x{TRAINING_SIDE}, batch {BATCH}"
-    kept = {"bound": f"at least {LEAST_ITERATIONS}", "kept": speed >= LEAST_ITERATIONS}
-    return [*rows, {"what": what, "unit": "iterations/s", "measured": speed, **kept}]
-
-
-def _below(what: str, unit: str, measured: float, most: float) -> Row:
-    return {
-        "what": what,
-        "unit": unit,
-        "measured": round(measured, 4),
-        "bound": f"below {most}",
-        "kept": measured < most,
-    }
+    return [*rows, at_least(what, "iterations/s", training[-1]["iterations_per_s"], LEAST_ITERATIONS)]

@@ -39,7 +39,8 @@ INFERENCE = _record(
     **{"network": TEXT, "threads": COUNT, "side": COUNT, "time": TIME, "peak_mb": NUMBER},
     **{"time_growth": MAYBE, "memory_growth": MAYBE},
 )
-TRAINING = _record(threads=COUNT, side=COUNT, batch=COUNT, time=TIME, iterations_per_s=NUMBER)
+TRAINED = {"threads": COUNT, "side": COUNT, "batch": COUNT, "time": TIME, "iterations_per_s": NUMBER}
+TRAINING = _record(**TRAINED)
 BOUND = _record(what=TEXT, unit=TEXT, measured=NUMBER, bound=TEXT, kept={"type": "boolean"})
 RESULTS = {
     "models": _record(
@@ -67,6 +68,11 @@ RESULTS = {
         bounds=_rows(BOUND),
     ),
     "blocks": _record(networks=_rows(NETWORK), inference=_rows(INFERENCE)),
+    "bounds": _record(
+        networks=_rows(NETWORK),
+        training=_rows(_record(network=TEXT, **TRAINED)),
+        bounds=_rows(BOUND),
+    ),
 }
 SIDES = {"type": "array", "items": COUNT, "minItems": 1}
 PROTOCOLS = {
@@ -80,6 +86,7 @@ PROTOCOLS = {
         sides=SIDES,
         **dict.fromkeys(["networks", "time", "memory", "growth", "training"], TEXT),
     ),
+    "bounds": _record(size=SIZE, **dict.fromkeys(["networks", "time", "memory", "training"], TEXT)),
     "blocks": _record(sides=SIDES, **dict.fromkeys(["networks", "time", "memory", "growth"], TEXT)),
 }
 

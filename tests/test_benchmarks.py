@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from fusionkit.ops import selective_scan
 
 sys.path.insert(0, str(paths.root()))  # the benchmarks are no part of what is installed
 from benchmarks import __main__ as entry  # noqa: E402
-from benchmarks import blocks, chart, metrics, models, scaling, scan, schema  # noqa: E402
+from benchmarks import blocks, bounds, chart, metrics, models, scaling, scan, schema  # noqa: E402
 from benchmarks.scaling_peers import GlobalBlock, global_attention  # noqa: E402
 from benchmarks.scan_peers import CHUNK, exponential_limit, parallel_scan  # noqa: E402
 
@@ -162,6 +163,24 @@ def test_blocks(monkeypatch):
     found = [(row["network"], row["side"]) for row in given["results"]["inference"]]
     assert found == [("vss", 16), ("vss", 32), ("restormer", 16), ("restormer", 32)]
     assert [row["parameters"] for row in given["results"]["networks"]][0] == 331_137
+
+
+def test_bounds(monkeypatch):
+    monkeypatch.setattr(bounds, "peak_memory", lambda model, size, threads: 2**20 * size[0] * size[1])
+    small = [
+        dataclasses.replace(kept, side=side, batch=1) for kept, side in zip(bounds.NETWORKS, (25, 16), strict=True)
+    ]
+    given = content("bounds", bounds.measure(small, (16, 20)))
+    schema.check(schema.name_of("bounds", given["metadata"]), given)
+    assert [row["parameters"] for row in given["results"]["networks"]] == [979_555, 331_137]
+    found = {row["what"]: row for row in given["results"]["bounds"]}
+    assert list(found)[0] == "s4fusion, inference at 20x16" and len(found) == 4
+    assert [row["measured"] for row in given["results"]["bounds"] if row["unit"] == "MB"] == [320, 320]
+
+
+def test_a_bound_is_kept_up_to_its_edge():
+    assert [bounds.below("", "s", x, 3)["kept"] for x in (2.99, 3.0)] == [True, False]
+    assert [bounds.at_least("", "1/s", x, 3)["kept"] for x in (2.99, 3.0)] == [False, True]
 
 
 def test_growth_is_one_where_cost_follows_the_pixels():
