@@ -19,6 +19,7 @@ def run_panel(
     run_network: Callable[[nn.Module, Pair, str], Run],
     networks: Mapping[str, nn.Module],
     pairs: Sequence[Pair],
+    channels: int | None = None,
     **knobs: widgets.ValueWidget,
 ) -> Knobs:
     """Return knobs for network, pair and channel, and those given between them.
@@ -26,8 +27,9 @@ def run_panel(
     Args:
         draw: Gets the run and the values of all other knobs, the channel as ``rank``; returns words and a figure.
         run_network: Returns the run of a network on a pair, under a title.
-        networks: By title; all with ``config.dims``.
+        networks: By title.
         pairs: What to choose from.
+        channels: How many there are to choose from; None for those of the finest level, ``config.dims[0]``.
         **knobs: What else to turn, by name.
     """
 
@@ -38,7 +40,7 @@ def run_panel(
     def answer(network: str, pair: int, **values: object) -> tuple[str, Figure]:
         return draw(run(network, pair), **values)
 
-    channels = next(iter(networks.values())).config.dims[0]
+    channels = channels or next(iter(networks.values())).config.dims[0]
     return Knobs(
         answer,
         network=menu("network", [(title, title) for title in networks]),

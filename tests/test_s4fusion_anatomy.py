@@ -10,6 +10,7 @@ import torch
 from fusionkit import FusionkitError, create_model, s4fusion_panel
 from fusionkit.data import load_pair
 from fusionkit.figures import anatomy_effects as undoing
+from fusionkit.figures import anatomy_run
 from fusionkit.figures import s4fusion_anatomy as anatomy
 from fusionkit.figures import s4fusion_anatomy_cmsa as cmsa
 from fusionkit.figures import s4fusion_anatomy_effects as effects
@@ -291,13 +292,13 @@ def test_other_networks_and_places_are_refused():
 
 
 def test_without_weights_a_fresh_network_says_that_it_is_one(monkeypatch):
-    monkeypatch.setattr(anatomy, "list_weights", lambda model: {})
+    monkeypatch.setattr(anatomy_run, "list_weights", lambda model: {})
     before = torch.get_rng_state()
     model, title, note = anatomy.main_network()
     assert torch.equal(torch.get_rng_state(), before)
     assert title == "S4Fusion, untrained" and "fresh values" in note and model.config.dims == (24, 48, 96)
     trained = network()
-    monkeypatch.setattr(anatomy, "list_weights", lambda model: {"ir_vis": None})
-    monkeypatch.setattr(anatomy, "load_method", lambda method: trained)
+    monkeypatch.setattr(anatomy_run, "list_weights", lambda model: {"ir_vis": None})
+    monkeypatch.setattr(anatomy_run, "load_method", lambda method: trained)
     model, title, note = anatomy.main_network()
     assert model is trained and title == "S4Fusion" and "without perception" in note

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.data import Pair
+from fusionkit.measure import load_method
+from fusionkit.models.fresh import fresh_model
+from fusionkit.weights import list_weights
 
 Maps = dict[str, np.ndarray]
 
@@ -47,6 +50,21 @@ class Run:
     def output(self, path: str, call: int = 0) -> Tensor:
         """Return what came out of a call of a module."""
         return self.calls[path][call].outputs[0]
+
+
+def trained_or_fresh(method: str, title: str, **options: Any) -> tuple[nn.Module, str, str]:
+    """Return a trained network, what to call it, and which weights it has; where they are not here, a fresh one.
+
+    Args:
+        method: Method id, ``<model>:<weights>``.
+        title: What to call the network in pictures; a fresh one is called untrained, too.
+        **options: Of the fresh one.
+    """
+    name, _, weights = method.partition(":")
+    if weights in list_weights(name):
+        return load_method(method), title, method
+    note = f"fresh values, since there are no weights of {method} here; only the wiring is of interest"
+    return fresh_model(name, **options), f"{title}, untrained", note
 
 
 def watch(model: nn.Module, pair: Pair, title: str = "") -> Run:

@@ -14,14 +14,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from fusionkit.data import Pair
 from fusionkit.errors import FusionkitError
-from fusionkit.figures.anatomy_run import Maps, Run, watch
-from fusionkit.measure import load_method
-from fusionkit.models.fresh import fresh_model
+from fusionkit.figures.anatomy_run import Maps, Run, trained_or_fresh, watch
 from fusionkit.models.layout import channels_first
 from fusionkit.models.s4fusion import S4Fusion
 from fusionkit.models.s4fusion.cmsa import CrossScan
 from fusionkit.ops import gather, scan_path, scatter
-from fusionkit.weights import list_weights
 
 TRAINED = "s4fusion:ir_vis"
 MODALITIES = ("infrared", "visible")
@@ -33,11 +30,8 @@ def main_network() -> tuple[S4Fusion, str, str]:
 
     Where there are no weights it is a fresh one, and title and line say so.
     """
-    if TRAINED.partition(":")[2] in list_weights("s4fusion"):
-        note = f"{TRAINED}, trained on the fallback loss without perception"
-        return load_method(TRAINED), "S4Fusion", note
-    note = f"fresh values, since there are no weights of {TRAINED} here; only the wiring is of interest"
-    return fresh_model("s4fusion", size="tiny"), "S4Fusion, untrained", note
+    network, title, note = trained_or_fresh(TRAINED, "S4Fusion", size="tiny")
+    return network, title, f"{note}, trained on the fallback loss without perception" if note == TRAINED else note
 
 
 def run_network(model: nn.Module, pair: Pair, title: str = "") -> Run:
