@@ -208,6 +208,7 @@ class _Run:
             "processes": self.fabric.world_size,
             "seconds": round(self.done.seconds, 1),
             "parameters": sum(p.numel() for p in model.parameters()),
+            **self.loss.provenance(),
             "last_epoch": {name: float(f"{value:.6g}") for name, value in curve.iloc[-1].items()},
             **environment(str(self.fabric.device)),
         }

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from fusionkit import FusionkitError, losses
+from fusionkit.files import sha256
 from fusionkit.losses import perception as perception_module
 from fusionkit.losses.perception import VARIABLE, Perception, perception
 
@@ -102,6 +103,13 @@ def test_the_network_is_frozen_and_the_gradient_reaches_the_image(ours, monkeypa
     found["entropy"].backward()
     assert fused.grad.abs().max() > 0
     assert all(parameter.grad is None for parameter in ours.parameters())
+
+
+def test_a_loss_names_the_weights_that_it_looks_through(ours, monkeypatch):
+    monkeypatch.setattr(losses, "perception", lambda: ours)
+    found = losses.preset("s4fusion").provenance()["perception"]
+    assert found == {"resnet50_sha256": sha256(ours.path), "temperature": 1.0}
+    assert losses.preset("s4fusion_no_perception").provenance() == {}
 
 
 def test_weights_of_a_pair_are_found_once(ours, monkeypatch):

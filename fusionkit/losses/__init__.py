@@ -5,6 +5,7 @@ All images are (B, 1, H, W) float tensors in [0, 1]; every term returns a scalar
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from fusionkit.errors import unknown
 from fusionkit.losses.gradient import gradient_max
 from fusionkit.losses.information import informed_dissimilarity, informed_intensity
 from fusionkit.losses.intensity import intensity_max, intensity_max_squared
-from fusionkit.losses.perception import entropy, perceived_dissimilarity, perceived_intensity
+from fusionkit.losses.perception import entropy, perceived_dissimilarity, perceived_intensity, perception
 from fusionkit.losses.similarity import (
     ms_ssim_to_sources,
     normalised_ms_ssim_to_sources,
@@ -64,6 +65,11 @@ class FusionLoss:
         values = {name: TERMS[name](fused, a, b) for name in self.weights}
         total = sum(weight * values[name] for name, weight in self.weights.items())
         return values | {"total": total}
+
+    def provenance(self) -> dict[str, Any]:
+        """Return which outside weights the terms look through; nothing where they look through none."""
+        looks = {"perceived_intensity", "perceived_dissimilarity", "entropy"} & self.weights.keys()
+        return {"perception": perception().provenance()} if looks else {}
 
 
 PRESETS: dict[str, FusionLoss] = {
