@@ -7,7 +7,7 @@ from torch import nn
 from fusionkit import FusionkitError, losses
 from fusionkit.files import sha256
 from fusionkit.losses import perception as perception_module
-from fusionkit.losses.perception import VARIABLE, Perception, perception
+from fusionkit.losses.perception import VARIABLE, Perception, load_perception
 
 transformers = pytest.importorskip("transformers", reason="the optional extra `perception` is not installed")
 
@@ -95,7 +95,7 @@ def test_it_is_torchvisions_network_under_other_names(network, ours):
 
 
 def test_the_network_is_frozen_and_the_gradient_reaches_the_image(ours, monkeypatch):
-    monkeypatch.setattr(perception_module, "perception", lambda: ours)
+    monkeypatch.setattr(perception_module, "load_perception", lambda: ours)
     a, b = torch.rand(2, 1, 1, 61, 61)
     fused = ((a + b) / 2).requires_grad_()
     found = losses.preset("s4fusion")(fused, a, b)
@@ -106,7 +106,7 @@ def test_the_network_is_frozen_and_the_gradient_reaches_the_image(ours, monkeypa
 
 
 def test_a_loss_names_the_weights_that_it_looks_through(ours, monkeypatch):
-    monkeypatch.setattr(losses, "perception", lambda: ours)
+    monkeypatch.setattr(losses, "load_perception", lambda: ours)
     found = losses.preset("s4fusion").provenance()["perception"]
     assert found == {"resnet50_sha256": sha256(ours.path), "temperature": 1.0}
     assert losses.preset("s4fusion_no_perception").provenance() == {}
@@ -137,7 +137,7 @@ def test_without_weights_there_is_no_perception(monkeypatch, value, message):
     monkeypatch.delenv(VARIABLE, raising=False)
     if value:
         monkeypatch.setenv(VARIABLE, value)
-    perception.cache_clear()
+    load_perception.cache_clear()
     images = torch.rand(3, 1, 1, 32, 32)
     with pytest.raises(FusionkitError, match=f"{VARIABLE} {message}.*s4fusion_no_perception"):
         losses.preset("s4fusion")(*images)
@@ -145,7 +145,7 @@ def test_without_weights_there_is_no_perception(monkeypatch, value, message):
 
 def test_named_weights_are_read_once(monkeypatch, weights):
     monkeypatch.setenv(VARIABLE, str(weights))
-    perception.cache_clear()
-    assert perception() is perception()
-    assert perception().path == weights
-    perception.cache_clear()
+    load_perception.cache_clear()
+    assert load_perception() is load_perception()
+    assert load_perception().path == weights
+    load_perception.cache_clear()

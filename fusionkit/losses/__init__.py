@@ -13,7 +13,7 @@ from fusionkit.errors import unknown
 from fusionkit.losses.gradient import gradient_max
 from fusionkit.losses.information import informed_dissimilarity, informed_intensity
 from fusionkit.losses.intensity import intensity_max, intensity_max_squared
-from fusionkit.losses.perception import entropy, perceived_dissimilarity, perceived_intensity, perception
+from fusionkit.losses.perception import entropy, load_perception, perceived_dissimilarity, perceived_intensity
 from fusionkit.losses.similarity import (
     ms_ssim_to_sources,
     normalised_ms_ssim_to_sources,
@@ -69,7 +69,7 @@ class FusionLoss:
     def provenance(self) -> dict[str, Any]:
         """Return which outside weights the terms look through; nothing where they look through none."""
         looks = {"perceived_intensity", "perceived_dissimilarity", "entropy"} & self.weights.keys()
-        return {"perception": perception().provenance()} if looks else {}
+        return {"perception": load_perception().provenance()} if looks else {}
 
 
 PRESETS: dict[str, FusionLoss] = {

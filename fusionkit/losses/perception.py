@@ -110,7 +110,7 @@ class Perception(nn.Module):
 
 
 @cache
-def perception() -> Perception:
+def load_perception() -> Perception:
     """Return the network of the weights that ``$FUSIONKIT_RESNET50`` names, read once.
 
     Raises:
@@ -128,17 +128,17 @@ def perception() -> Perception:
 
 def perceived_intensity(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return :func:`~fusionkit.losses.information.weighted_intensity` under weights from ResNet50's features."""
-    return weighted_intensity(fused, a, b, perception().weights(a, b))
+    return weighted_intensity(fused, a, b, load_perception().weights(a, b))
 
 
 def perceived_dissimilarity(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return :func:`~fusionkit.losses.information.weighted_dissimilarity` under weights from ResNet50's features."""
-    return weighted_dissimilarity(fused, a, b, perception().weights(a, b))
+    return weighted_dissimilarity(fused, a, b, load_perception().weights(a, b))
 
 
 def entropy(fused: Tensor, _a: Tensor, _b: Tensor) -> Tensor:
     """Return how undecided a ResNet50 is about the fused image, in nats: 0 to ln 1000 (S4Fusion, L_per)."""
-    return entropy_of(perception()(fused)[1])
+    return entropy_of(load_perception()(fused)[1])
 
 
 def entropy_of(logits: Tensor) -> Tensor:
