@@ -27,6 +27,7 @@ VARIANTS = [
 CHEAP = {
     **{name: {"post": "clip"} for name in BASELINES},
     **{name: {"steps": 3} for name in MODELS if name.startswith("oracle_")},
+    "ift": {"post": "clip", "side": 64},
     "fusionmamba": {"size": "tiny"},
     "s4fusion": {"size": "micro", "use_scale1": True},  # without it, a whole module is unread, too
     "diffmf": {"size": "tiny", "stem_stride": 4},
