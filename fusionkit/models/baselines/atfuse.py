@@ -1,4 +1,4 @@
-"""ATFuse (Yan et al., 2024): attention to what the other image lacks, then to both images."""
+"""ATFuse (Jian et al., arXiv 2401.11675, 2024): attention to what the other image lacks, then to both images."""
 
 from typing import ClassVar
 
@@ -29,7 +29,7 @@ class ATFuse(Baseline):
     """
 
     about = "crossed attention with shared and with differing content"
-    source = "Yan et al., Expert Systems with Applications, 2024"
+    source = "Jian et al., arXiv 2401.11675, 2024"
     published: ClassVar = Published(
         task="infrared-visible",
         repository="songlei-xiong/ATFuse",

@@ -1,4 +1,4 @@
-"""CMTFusion (Park et al., IEEE TCSVT 33, 2023): what each image lacks of the other, exchanged at three levels."""
+"""CMTFusion (Park et al., IEEE TCSVT 34, 2023): what each image lacks of the other, exchanged at three levels."""
 
 from typing import ClassVar
 
@@ -51,7 +51,7 @@ class CMTFusion(Baseline):
     """
 
     about = "gated exchange of what is not in the other image, at three levels"
-    source = "Park et al., IEEE TCSVT 33, 2023"
+    source = "Park et al., IEEE TCSVT 34, 2023"
     published: ClassVar = Published(
         task="infrared-visible",
         repository="seonghyun0108/CMTFusion",

@@ -1,4 +1,4 @@
-"""MBHFuse (Sun et al., 2024): convolutions for low frequencies, a transformer for high ones, random layers between.
+"""MBHFuse (Sun et al., Optics & Laser Technology, 2025): convolutions for low frequencies, a transformer for high ones, random layers between.
 
 The authors' module of differences builds new convolutions, and attention, in every forward pass. They are never
 trained or saved, tools that watch layers do not see them, and no output can be had twice. Here they are drawn from
@@ -36,13 +36,13 @@ class MBHFuse(Baseline):
     """
 
     about = "convolutions and transformers side by side; differences through layers that stay random"
-    source = "Sun et al., 2024"
+    source = "Sun et al., Optics & Laser Technology 181, 2025"
     published: ClassVar = Published(
         task="infrared-visible",
         repository="sunyichen1994/MBHFuse",
         commit="0d7f1c0b2bd2",
         licence="none stated",
-        form="no weights",
+        form="a trained model of PyTorch, at Baidu",
         releases={},
     )
     names = (

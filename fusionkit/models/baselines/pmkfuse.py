@@ -1,4 +1,4 @@
-"""PMKFuse (Sun et al., 2025): Kolmogorov-Arnold convolutions and Mamba, two images that are multiplied."""
+"""PMKFuse (Sun et al., Optics & Laser Technology, 2025): Kolmogorov-Arnold convolutions and Mamba, two images that are multiplied."""
 
 import math
 from collections.abc import Callable
@@ -34,13 +34,13 @@ class PMKFuse(Baseline):
     """
 
     about = "Mamba over all pixels times Kolmogorov-Arnold convolutions"
-    source = "Sun et al., 2025"
+    source = "Sun et al., Optics & Laser Technology 185, 2025"
     published: ClassVar = Published(
         task="infrared-visible",
         repository="sunyichen1994/PMKFuse",
         commit="5ca5bb3bb115",
         licence="none stated",
-        form="no weights",
+        form="a trained model of PyTorch, at Baidu",
         releases={},
     )
     names = (
