@@ -1,4 +1,4 @@
-"""MBHFuse (Sun et al., Optics & Laser Technology, 2025): convolutions for low frequencies, a transformer for high ones, random layers between.
+"""MBHFuse (Sun et al., 2025): convolutions for low frequencies, a transformer for high ones, random layers between.
 
 The authors' module of differences builds new convolutions, and attention, in every forward pass. They are never
 trained or saved, tools that watch layers do not see them, and no output can be had twice. Here they are drawn from

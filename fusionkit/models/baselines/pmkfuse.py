@@ -1,4 +1,4 @@
-"""PMKFuse (Sun et al., Optics & Laser Technology, 2025): Kolmogorov-Arnold convolutions and Mamba, two images that are multiplied."""
+"""PMKFuse (Sun et al., 2025): Kolmogorov-Arnold convolutions and Mamba, two images that are multiplied."""
 
 import math
 from collections.abc import Callable
