@@ -222,7 +222,7 @@ def _formula_verdict() -> str:
     return (
         f"The printed {printed()[QUADRATIC]:,.0f} G are {printed()[QUADRATIC] / layer:.1f} attentions between all "
         f"{places:,} places, each of {layer:,.0f} G by the paper's formula and with {map_bytes(places) / 1e12:.1f} TB "
-        f"of weights in single precision; Restormer, which the paper names, attends between channels, at "
+        f"of attention maps in single precision; Restormer, which the paper names, attends between channels, at "
         f"{2 * channel:.3f} G by the same unit."
     )
 
