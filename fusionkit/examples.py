@@ -13,9 +13,9 @@ from fusionkit.data.registry import split_names
 from fusionkit.errors import unknown
 from fusionkit.figures.panels import fuse_pairs
 from fusionkit.losses.information import information, pyramid
+from fusionkit.measure import is_here
 from fusionkit.models import build_model
 from fusionkit.profiles import Profile, as_profile, kind_of, stand_in, stems
-from fusionkit.weights import list_weights
 
 LEADERS = {"first": 1, "second": -1}
 TRIVIAL = {"average": "average", "maximum": "maximum"}
@@ -77,7 +77,7 @@ def fuse_examples(
         Per title one fused luma (1, H, W) per pair, and a line on what is left out.
     """
     wanted = {**TRIVIAL, **networks}
-    fused = {title: fuse_pairs(pairs, [method])[method] for title, method in wanted.items() if _is_here(method)}
+    fused = {title: fuse_pairs(pairs, [method])[method] for title, method in wanted.items() if is_here(method)}
     steps = FLOOR_STEPS[as_profile(profile)]
     if steps:
         oracle = build_model(f"oracle_{paper}", steps=steps)
@@ -135,11 +135,6 @@ def describe_scores(scores: pd.DataFrame) -> str:
         else:
             parts.append(f"{network} beats neither plain rule")
     return "; ".join(parts) + "." if networks else "; ".join(parts) + "; no trained network is here yet."
-
-
-def _is_here(method: str) -> bool:
-    name, _, weights = method.partition(":")
-    return not weights or weights in list_weights(name)
 
 
 def _scores(
