@@ -14,7 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 READY := $(VENV)/ready
-RULES := results/.stamps/rules-$(PROFILE).mk
+RULES := results/.stamps/rules-$(PROFILE)$(if $(PAPER),-$(PAPER)).mk
+WHAT := --profile $(PROFILE) $(if $(PAPER),--paper $(PAPER))
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -25,7 +26,8 @@ endif
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo
-	@echo "  PROFILE=smoke|standard|paper (now $(PROFILE)), JOBS=$(JOBS), FUSIONKIT_DATA=folder of the datasets"
+	@echo "  PROFILE=smoke|standard|paper (now $(PROFILE)), PAPER=one of the papers (now $(or $(PAPER),all)), JOBS=$(JOBS),"
+	@echo "  FUSIONKIT_DATA=folder of the datasets"
 
 setup: $(READY)  ## create .venv with everything in it
 
@@ -45,7 +47,7 @@ reproduce: $(READY)  ## verify the measurements, run every notebook, write the r
 	$(MAKE) --no-print-directory $(RULES); \
 	$(MAKE) --no-print-directory -k -j$(JOBS) $(SYNC) executed FRESH=1 || true; \
 	$(MAKE) --no-print-directory report FRESH=1 || true; \
-	$(PYTHON) -m fusionkit.reproduce summary --profile $(PROFILE) --since $$began
+	$(PYTHON) -m fusionkit.reproduce summary $(WHAT) --since $$began
 
 test: $(READY)  ## lint, run the tests, run the notebooks and compare the outputs of walkthroughs
 	@$(BIN)/ruff check
@@ -75,7 +77,7 @@ clean:  ## remove executed notebooks, reports, stamps and caches (not .venv, dat
 # Everything that reproduce runs. The rules are an included Makefile, which Make brings up to date by itself;
 # FRESH=1 says that they are.
 $(RULES): $(READY) $(if $(FRESH),,FORCE)
-	@$(PYTHON) -m fusionkit.reproduce rules --profile $(PROFILE)
+	@$(PYTHON) -m fusionkit.reproduce rules $(WHAT)
 
 ifneq ($(filter executed report results/executed/%,$(MAKECMDGOALS)),)
 include $(RULES)
@@ -87,7 +89,7 @@ report: $(REPORT)  ## write the report on what has been run
 $(REPORT): $(wildcard $(RECORDS))
 
 $(STEPS) $(REPORT): results/executed/$(PROFILE)/%: $(READY)
-	@OMP_NUM_THREADS=1 $(PYTHON) -m fusionkit.reproduce run '$(basename $*)' --profile $(PROFILE)
+	@OMP_NUM_THREADS=1 $(PYTHON) -m fusionkit.reproduce run '$(basename $*)' $(WHAT)
 endif
 
 FORCE:

@@ -31,11 +31,15 @@ NOTE_LENGTH = 90
 
 @dataclass(frozen=True)
 class Step:
-    """One target of Make: a command of fusionkit, or a notebook (its path below ``notebooks/``)."""
+    """One target of Make: a command of fusionkit, or a notebook (its path below ``notebooks/``).
+
+    ``paper`` is what a verification is limited to; None verifies all.
+    """
 
     name: str
     profile: Profile
     notebook: str | None = None
+    paper: str | None = None
 
     @property
     def target(self) -> Path:
@@ -63,16 +67,27 @@ def executed_dir(profile: Profile) -> Path:
     return paths.results_dir() / "executed" / profile
 
 
-def plan(profile: Profile) -> list[Step]:
-    """Return all steps in order: the verification, every notebook, the report."""
-    middle = [Step(stop.notebook.removesuffix(".ipynb"), profile, stop.notebook) for stop in stops()]
-    verify = [] if profile is Profile.SMOKE else [Step("verify", profile)]
+def plan(profile: Profile, paper: str | None = None) -> list[Step]:
+    """Return all steps in order: the verification, every notebook, the report.
+
+    Args:
+        profile: Whose steps.
+        paper: Only this paper's networks and notebooks; None takes all.
+
+    Raises:
+        FusionkitError: The paper is not known.
+    """
+    notebooks = [stop.notebook for stop in stops()]
+    if paper:
+        notebooks = [name for name in notebooks if name.startswith(f"{load_paper(paper).id}/")]
+    middle = [Step(name.removesuffix(".ipynb"), profile, name) for name in notebooks]
+    verify = [] if profile is Profile.SMOKE else [Step(f"verify-{paper}" if paper else "verify", profile, paper=paper)]
     return [*verify, *middle, Step("report", profile)]
 
 
-def write_rules(profile: Profile) -> Path:
-    """Bring the stamps up to date and write, as a Makefile, which step depends on which of them."""
-    steps = plan(profile)
+def write_rules(profile: Profile, paper: str | None = None) -> Path:
+    """Bring the stamps up to date and write, as a Makefile, which step depends on which of them; as :func:`plan`."""
+    steps = plan(profile, paper)
     stamps.write_stamps(step.notebook for step in steps if step.notebook)
     *others, report = steps
     lines = ["STEPS := " + " ".join(_relative(step.target) for step in others), f"REPORT := {_relative(report.target)}"]
@@ -81,7 +96,7 @@ def write_rules(profile: Profile) -> Path:
         lines.append(
             f"{_relative(step.target)}: {' '.join(_relative(stamps.folder() / name) for name in _needs(step))}"
         )
-    rules = stamps.folder() / f"rules-{profile}.mk"
+    rules = stamps.folder() / f"{'-'.join(filter(None, ('rules', profile, paper)))}.mk"
     text = "\n".join(lines) + "\n"
     if not rules.is_file() or rules.read_text() != text:
         write_text(rules, text)
@@ -102,14 +117,15 @@ def run_step(step: Step) -> Outcome:
     return outcome
 
 
-def summary(profile: Profile, since: float) -> tuple[str, bool]:
+def summary(profile: Profile, since: float, paper: str | None = None) -> tuple[str, bool]:
     """Return the table of all steps and whether none failed.
 
     Args:
         profile: Whose steps.
         since: When this run of ``make reproduce`` began, in seconds since the epoch.
+        paper: As of :func:`plan`.
     """
-    rows = [(step.name, *_state(step, since)) for step in plan(profile)]
+    rows = [(step.name, *_state(step, since)) for step in plan(profile, paper)]
     counts = {state: sum(row[1] == state for row in rows) for state in ("ran", "unchanged", "FAILED")}
     rows += [("verify", "skipped", "", "profile smoke uses no real data")] if profile is Profile.SMOKE else []
     rows += [(f"{paper}: {number} more", "skipped", "", reason) for paper, number, reason in _not_done()]
@@ -145,12 +161,13 @@ def _verdict(executed: Mapping[str, Any]) -> str:
 
 def _run_command(step: Step) -> str:
     """Run ``fusionkit verify`` or ``fusionkit report`` and return the last line it printed."""
-    command = [str(Path(sys.executable).with_name("fusionkit")), step.name]
-    command += ["--profile", str(step.profile)] if step.name == "report" else []
+    name = "report" if step.name == "report" else "verify"
+    command = [str(Path(sys.executable).with_name("fusionkit")), name]
+    command += ["--profile", str(step.profile)] if name == "report" else ["--only", step.paper or ""]
     done = subprocess.run(command, cwd=paths.root(), capture_output=True, text=True)
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:]
-        raise FusionkitError(f"fusionkit {step.name} ended with status {done.returncode}:\n" + "\n".join(lines))
+        raise FusionkitError(f"fusionkit {name} ended with status {done.returncode}:\n" + "\n".join(lines))
     write_text(step.target, done.stdout)
     return (done.stdout.strip().splitlines() or [""])[-1]
 
@@ -197,24 +214,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", choices=("rules", "run", "summary"))
     parser.add_argument("step", nargs="?", help="name of a step, for run")
     parser.add_argument("--profile", default=Profile.STANDARD)
+    parser.add_argument("--paper", help="only this paper's networks and notebooks")
     parser.add_argument("--since", type=float, default=0.0, help="for summary: when this run began, seconds since 1970")
     given = parser.parse_args(arguments)
     try:
-        return _act(given.action, given.step, as_profile(given.profile), given.since)
+        return _act(given.action, given.step, as_profile(given.profile), given.paper or None, given.since)
     except FusionkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def _act(action: str, name: str | None, profile: Profile, since: float) -> int:
+def _act(action: str, name: str | None, profile: Profile, paper: str | None, since: float) -> int:
     if action == "rules":
-        write_rules(profile)
+        write_rules(profile, paper)
         return 0
     if action == "summary":
-        table, good = summary(profile, since)
+        table, good = summary(profile, since, paper)
         print(f"\n{table}")
         return 0 if good else 1
-    steps = {step.name: step for step in plan(profile)}
+    steps = {step.name: step for step in plan(profile, paper)}
     if name not in steps:
         raise unknown("step", str(name), steps)
     outcome = run_step(steps[name])

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from fusionkit import notebooks, paths, reproduce, stamps
+from fusionkit import FusionkitError, notebooks, paths, reproduce, stamps
 from fusionkit.profiles import Profile
 
 CLI = "import sys\n\n\ndef main():\n    print('nothing to', sys.argv[1])\n"
@@ -153,3 +153,23 @@ def test_smoke_plan_has_no_verification_and_says_so():
     assert names[0] == "00_start_here" and names[-1] == "report" and "verify" not in names
     assert reproduce.plan(Profile.STANDARD)[0].name == "verify"
     assert "profile smoke uses no real data" in reproduce.summary(Profile.SMOKE, time.time())[0]
+
+
+def test_one_paper_has_its_own_verification_notebooks_and_rules(monkeypatch, tmp_path):
+    names = [step.name for step in reproduce.plan(Profile.STANDARD, "s4fusion")]
+    assert names[0] == "verify-s4fusion" and names[-1] == "report"
+    assert len(names) > 2 and all(name.startswith("s4fusion/") for name in names[1:-1])
+    with pytest.raises(FusionkitError, match="did you mean s4fusion"):
+        reproduce.plan(Profile.STANDARD, "s4fusio")
+    ran = []
+    monkeypatch.setattr(reproduce.subprocess, "run", lambda command, **_: ran.append(command) or Done())
+    monkeypatch.setattr(reproduce, "executed_dir", lambda _: tmp_path)
+    for step in (reproduce.plan(Profile.STANDARD, "s4fusion")[0], reproduce.plan(Profile.STANDARD)[0]):
+        reproduce.run_step(step)
+    assert [command[1:] for command in ran] == [["verify", "--only", "s4fusion"], ["verify", "--only", ""]]
+
+
+class Done:
+    """A command that went well."""
+
+    returncode, stdout, stderr = 0, "all agree\n", ""

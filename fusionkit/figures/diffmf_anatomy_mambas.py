@@ -1,4 +1,4 @@
-"""Features of scan-based fusion networks side by side (Fig. 1): the last ones before each network's decoder or head."""
+"""Features of scan-based fusion networks side by side (Fig. 1): the last ones, of which a network makes its image."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,7 @@ from fusionkit.figures.diffmf_anatomy_maps import detail
 from fusionkit.figures.style import new_figure, styled
 from fusionkit.measure import load_method
 from fusionkit.models.diffmf import DiffMF
+from fusionkit.models.layout import channels_first
 
 
 def side_by_side(pair: Pair) -> tuple[list[Run], str]:
@@ -29,10 +30,13 @@ def side_by_side(pair: Pair) -> tuple[list[Run], str]:
 
 
 def last_features(run: Run) -> np.ndarray:
-    """Return the features that a network makes its image of, (C, H, W)."""
+    """Return the features that a network makes its image of, (C, H, W).
+
+    FusionMamba's are those before each place is unfolded into 4x4 pixels, whose channels do not mean the same.
+    """
     if isinstance(run.model, DiffMF):
         return diffmf_anatomy.spatial_anatomy(run, 1)["fused"]
-    return run.inputs("head")[0][0].numpy()
+    return channels_first(run.inputs("expand")[0])[0].numpy()
 
 
 @styled
