@@ -149,11 +149,12 @@ def table(
 def verify(
     slow: Annotated[bool, typer.Option(help="Also the pixel oracles (minutes each).")] = False,
     only: Annotated[str, typer.Option(help="Only methods whose id contains this.")] = "",
+    pairs: Annotated[int, typer.Option(min=0, help="At most so many pairs of each measurement; 0: all.")] = 0,
 ) -> None:
     """Compute the measurements on file again from weights and images, and say which agree."""
     from fusionkit.verify import verify as verify_all
 
-    report = verify_all(slow, only)
+    report = verify_all(slow, only, pairs)
     typer.echo(report.to_string(index=False) if len(report) else "no measurements on file")
     counts = report["state"].value_counts()
     typer.echo(", ".join(f"{counts.get(state, 0)} {state}" for state in ("agrees", "differs", "skipped")))

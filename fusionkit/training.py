@@ -57,7 +57,7 @@ def train(recipe: Recipe, folder: Path | None = None, workers: int = 0) -> Path:
         FusionkitError: Missing data, a checkpoint of another recipe, or a loss that is not finite.
         KeyboardInterrupt: Interrupted; the state was saved first.
     """
-    folder = folder or paths.results_dir() / "weights" / recipe.paper
+    folder = folder or paths.results_dir() / "weights" / recipe.model
     target = folder / f"{recipe.name}.safetensors"
     if target.exists():
         return target

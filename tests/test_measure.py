@@ -49,6 +49,8 @@ def test_verify_notices_a_changed_number(results):
     table.loc[3, "en@cddfuse"] *= 1.1
     table.to_csv(file, index=False)
     assert verify.verify()["state"].tolist() == ["differs"]
+    assert verify.verify(pairs=8)["state"].tolist() == ["differs"]
+    assert verify.verify(pairs=2)["state"].tolist() == ["agrees"]  # of the first and the last pair
 
 
 def test_unknown_or_untrained_methods():

@@ -164,9 +164,11 @@ def test_one_paper_has_its_own_verification_notebooks_and_rules(monkeypatch, tmp
     ran = []
     monkeypatch.setattr(reproduce.subprocess, "run", lambda command, **_: ran.append(command) or Done())
     monkeypatch.setattr(reproduce, "executed_dir", lambda _: tmp_path)
-    for step in (reproduce.plan(Profile.STANDARD, "s4fusion")[0], reproduce.plan(Profile.STANDARD)[0]):
+    for step in (reproduce.plan(Profile.STANDARD, "s4fusion")[0], reproduce.plan(Profile.PAPER)[0]):
         reproduce.run_step(step)
-    assert [command[1:] for command in ran] == [["verify", "--only", "s4fusion"], ["verify", "--only", ""]]
+    one, all_ = (command[1:] for command in ran)
+    assert one == ["verify", "--only", "s4fusion", "--pairs", "3"]
+    assert all_ == ["verify", "--only", "", "--pairs", "0"]
 
 
 class Done:

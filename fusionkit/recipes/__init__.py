@@ -64,8 +64,8 @@ class Recipe:
     """One training run.
 
     Attributes:
-        paper: Whose protocol it follows.
-        run: Name inside the paper's file; also the name of the weights.
+        paper: Whose protocol it follows: a paper's, or one of our own.
+        run: Name inside the protocol's file.
         model: Registered model.
         loss: Loss preset.
         data: ``dataset/split`` names; their pairs are mixed.
@@ -103,8 +103,9 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """Name of the weights: the run, with the seed where it is not 0."""
-        return self.run if self.seed == 0 else f"{self.run}-seed{self.seed}"
+        """Name of the weights: the run, or the protocol of a run named after its model; with the seed if not 0."""
+        name = self.paper if self.run == self.model else self.run
+        return name if self.seed == 0 else f"{name}-seed{self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values."""
