@@ -28,15 +28,23 @@ from fusionkit.recipes import Recipe
 from fusionkit.weights import save_weights
 
 CHECKPOINT_SECONDS = 20.0
+# So many iterations in a row without a finite gradient end a run; fewer are passed over.
+MOST_SKIPPED = 10
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 @dataclass
 class Progress:
-    """How far a run has come; what a checkpoint holds besides the model and the optimiser."""
+    """How far a run has come; what a checkpoint holds besides the model and the optimiser.
+
+    ``skipped`` counts the iterations that changed nothing because their gradient was not finite, ``in_a_row`` the last
+    ones of them.
+    """
 
     epoch: int = 0
     step: int = 0
+    skipped: int = 0
+    in_a_row: int = 0
     seconds: float = 0.0
     sums: dict[str, float] | None = None
     curve: list[dict[str, float]] | None = None
@@ -54,7 +62,7 @@ def train(recipe: Recipe, folder: Path | None = None, workers: int = 0) -> Path:
         Path of the weights, ``<folder>/<name>.safetensors``.
 
     Raises:
-        FusionkitError: Missing data, a checkpoint of another recipe, or a loss that is not finite.
+        FusionkitError: Missing data, a checkpoint of another recipe, or gradients that stay infinite or NaN.
         KeyboardInterrupt: Interrupted; the state was saved first.
     """
     folder = folder or paths.results_dir() / "weights" / recipe.model
@@ -141,21 +149,34 @@ class _Run:
         self.optimizer.zero_grad()
         values = self.loss(self.model(a, b), a, b)
         self.fabric.backward(values["total"])
-        if recipe.clip:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=recipe.clip)
-        self.optimizer.step()
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=recipe.clip or float("inf"), error_if_nonfinite=False
+        )
+        done.step += 1
         floats = {name: float(value.detach()) for name, value in values.items()}
-        if floats["total"] != floats["total"]:
-            raise FusionkitError(f"{recipe.name}: the loss is not a number at step {done.step}; lower lr or set clip")
+        if not norm.isfinite():
+            self._skip()
+            return floats
+        self.optimizer.step()
+        done.in_a_row = 0
         for name, value in floats.items():
             done.sums[name] = done.sums.get(name, 0.0) + value * len(batch)
         done.sums["samples"] = done.sums.get("samples", 0.0) + len(batch)
-        done.step += 1
         return floats
+
+    def _skip(self) -> None:
+        """Pass over an iteration whose gradient is not finite, unless there are too many of them."""
+        self.done.skipped += 1
+        self.done.in_a_row += 1
+        if self.done.in_a_row >= MOST_SKIPPED:
+            raise FusionkitError(
+                f"{self.recipe.name}: the gradient is not finite in {MOST_SKIPPED} iterations up to {self.done.step}; "
+                "lower lr or set clip"
+            )
 
     def _close_epoch(self) -> None:
         """Turn the sums of an epoch into a row of the loss curve."""
-        samples = self.done.sums.pop("samples")
+        samples = self.done.sums.pop("samples", 0.0)
         row = {name: value / samples for name, value in self.done.sums.items()}
         self.done.curve.append({"epoch": self.done.epoch + 1, "lr": self.optimizer.param_groups[0]["lr"], **row})
         self.done.sums = {}
@@ -205,6 +226,7 @@ class _Run:
             "data": {item: dataset_hash(*item.split("/")) for item in self.recipe.data},
             "pairs": len(self.patches),
             "steps": self.done.step,
+            "skipped": self.done.skipped,
             "processes": self.fabric.world_size,
             "seconds": round(self.done.seconds, 1),
             "parameters": sum(p.numel() for p in model.parameters()),

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 
-from fusionkit import FusionkitError, create_model
+from fusionkit import FusionkitError, create_model, losses
 from fusionkit.recipes import load_recipe
 from fusionkit.tensors import read_tensors
 from fusionkit.training import train
@@ -122,9 +123,32 @@ def test_bad_recipes_say_what_is_wrong(tmp_path):
         train(recipe(crop=300), tmp_path)
     with pytest.raises(FusionkitError, match="did you mean adam"):
         train(recipe(optimizer="adamm"), tmp_path)
-    with pytest.raises(FusionkitError, match="not a number"):
+    with pytest.raises(FusionkitError, match="not finite in 10 iterations"):
         train(recipe(lr=1e30), tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_sample_without_a_finite_gradient_is_passed_over(tmp_path, monkeypatch, clip):
+    calls = []
+
+    def preset(name, weights):
+        loss = losses.preset(name, weights)
+
+        class Bad(type(loss)):
+            def __call__(self, fused, a, b):
+                calls.append(len(fused))
+                values = super().__call__(fused, a, b)
+                return {key: value * float("nan") for key, value in values.items()} if len(calls) == 3 else values
+
+        return Bad(loss.weights)
+
+    monkeypatch.setattr("fusionkit.training.losses", SimpleNamespace(preset=preset))
+    path = train(recipe(epochs=3, clip=clip), tmp_path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert (card["steps"], card["skipped"]) == (6, 1) and len(calls) == 6
+    assert all(tensor.isfinite().all() for tensor in read_tensors(path)[1].values())
+    assert pd.read_csv(path.with_suffix(".csv"))["total"].notna().all()
 
 
 def test_two_processes_train_one_model_under_torchrun(tmp_path):
