@@ -1,6 +1,7 @@
 """Per-image measurements of a method on a split, kept as files and made anew only when an input changed.
 
 A *method id* is ``<model>`` or ``<model>:<weights>``; a baseline's bare name means the first of its authors' weights.
+``published:<folder>`` means fused images that were released (``fusionkit.data.published``).
 One measurement is one method on one split: a CSV with a row per pair and a column per quantity, and a JSON beside it
 that says where the numbers come from. Quantities are ``<metric>@<convention>``, as far as a table on this dataset asks
 for them, and ``loss:<preset>:<term>``. A convention that ends in ``+stretch`` is applied to the fused image after its
@@ -9,9 +10,9 @@ values were stretched to 0..1, as some authors do when they save images.
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,17 @@ from torch import Tensor, nn
 
 from fusionkit import losses, metrics, paths
 from fusionkit.data.pairs import Pair, dataset_hash, load_pair, present
+from fusionkit.data.published import (
+    is_published,
+    published_hash,
+    published_here,
+    published_image,
+    published_origin,
+)
 from fusionkit.data.registry import get_dataset, split_names
 from fusionkit.errors import FusionkitError
 from fusionkit.files import write_json, write_text
-from fusionkit.fingerprint import loss_hash, model_hash
+from fusionkit.fingerprint import loss_hash, metrics_hash, model_hash
 from fusionkit.models import MODELS, build_model, model_entry
 from fusionkit.papers import Panel, get_panel, list_papers, load_paper
 from fusionkit.progress import bar
@@ -47,7 +55,7 @@ class Measurement:
         dataset: Dataset name.
         split: Split name.
         values: Indexed by pair name, one column per quantity, float64.
-        provenance: Code version, hashes of weights and images, environment, duration.
+        provenance: Code version, hashes of weights and images, environment, duration; of released images their origin.
     """
 
     method: str
@@ -72,8 +80,27 @@ def load_method(method: str) -> nn.Module:
     return build_model(name)
 
 
-def is_here(method: str) -> bool:
-    """Return whether a method can be loaded here: its model is registered and its weights, if any, are present."""
+def fuser(method: str) -> Callable[[Pair], Tensor]:
+    """Return what gives a method's fused image (1, 1, H, W) of a pair; call it without gradients.
+
+    Raises:
+        FusionkitError: Unknown model or weights, or a trained model without weights.
+    """
+    if is_published(method):
+        return partial(published_image, method)
+    model = load_method(method)
+    return lambda pair: model(pair.a[None], pair.b[None])
+
+
+def is_here(method: str, dataset: str = "") -> bool:
+    """Return whether a method can be used here: its model is registered and its weights, if any, are present.
+
+    Args:
+        method: Method id.
+        dataset: Dataset whose pairs are to be fused; only of released images it matters.
+    """
+    if is_published(method):
+        return published_here(method, dataset)
     if method.partition(":")[0] not in MODELS or awaits_weights(method):
         return False
     name, weights = method_parts(method)
@@ -169,19 +196,20 @@ def compute(method: str, dataset: str, split: str, names: list[str] | None = Non
     Raises:
         FusionkitError: Unknown names, missing weights or images.
     """
-    model = load_method(method)
+    fuse = fuser(method)
     if not present(dataset, split):
         raise FusionkitError(f"{dataset}/{split} is not (completely) here; `fusionkit data list` says how to get it")
     inputs = _inputs(method, dataset, split)
     started = time.perf_counter()
     rows = {
-        name: measure_pair(model, load_pair(dataset, split, name))
+        name: measure_pair(fuse, load_pair(dataset, split, name))
         for name in bar(names or split_names(dataset, split), f"{method} on {dataset}/{split}", unit="pair")
     }
     values = pd.DataFrame.from_dict(rows, orient="index").rename_axis("pair")
     provenance = {
         **inputs,
         "key": config_hash(inputs),
+        **({"origin": published_origin(method, dataset)} if is_published(method) else {}),
         "code": code_version(),
         "seconds": round(time.perf_counter() - started, 2),
         **environment(),
@@ -190,10 +218,9 @@ def compute(method: str, dataset: str, split: str, names: list[str] | None = Non
 
 
 @torch.inference_mode()
-def measure_pair(model: nn.Module, pair: Pair) -> dict[str, float]:
+def measure_pair(fuse: Callable[[Pair], Tensor], pair: Pair) -> dict[str, float]:
     """Return all quantities of one pair: losses of the float image, metrics of the image rounded to 8 bits."""
-    a, b = pair.a[None], pair.b[None]
-    fused = model(a, b)
+    a, b, fused = pair.a[None], pair.b[None], fuse(pair)
     values: dict[str, float] = {}
     wanted = quantities(pair.dataset)
     for convention in sorted({convention for _, convention in wanted}):
@@ -221,7 +248,7 @@ def panel_methods(panel: Panel) -> list[str]:
     """
     rows = [method for row in panel.rows.values() for method in (row.method, row.relabelled) if method]
     where = (str(panel.dataset), str(panel.split), "measured")
-    found = [method for method in rows if is_here(method) or _file(method, *where).is_file()]
+    found = [method for method in rows if is_here(method, where[0]) or _file(method, *where).is_file()]
     seeds = [method for base in found for method in seeds_of(base)]
     oracle = f"oracle_{panel.paper}"
     return list(dict.fromkeys([*found, *seeds, *CONTEXT, *([oracle] if oracle in MODELS else [])]))
@@ -246,7 +273,7 @@ def standing_jobs() -> list[tuple[str, str, str]]:
     That is every method of every panel, every trained network on the split ``test`` of its training datasets, and what
     a paper's record asks for besides, as far as weights are here.
     """
-    jobs = [(m, p.dataset, p.split) for p in measurable_panels() for m in panel_methods(p) if is_here(m)]
+    jobs = [(m, p.dataset, p.split) for p in measurable_panels() for m in panel_methods(p) if is_here(m, p.dataset)]
     for model in MODELS:
         for name, path in list_weights(model).items():
             card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -255,7 +282,7 @@ def standing_jobs() -> list[tuple[str, str, str]]:
                 (f"{model}:{name}", dataset, "test") for dataset in datasets if "test" in get_dataset(dataset).splits
             ]
     besides = [extra for paper in list_papers() for extra in load_paper(paper).besides]
-    jobs += [(m, extra.dataset, extra.split) for extra in besides for m in extra.methods if is_here(m)]
+    jobs += [(m, extra.dataset, extra.split) for extra in besides for m in extra.methods if is_here(m, extra.dataset)]
     return list(dict.fromkeys(jobs))
 
 
@@ -288,16 +315,19 @@ def seeds_of(method: str) -> list[str]:
 
 def _inputs(method: str, dataset: str, split: str) -> dict[str, Any]:
     """Return everything that decides the values: names, hashes of weights, images and code."""
-    name, weights = method_parts(method)
+    if is_published(method):
+        own = {"images": published_hash(method, dataset), "source": metrics_hash()}
+    else:
+        name, weights = method_parts(method)
+        own = {"weights_sha256": weights_hash(name, weights), "source": model_hash(name)}
     return {
         "method": method,
         "dataset": dataset,
         "split": split,
         "quantities": [f"{metric}@{convention}" for metric, convention in quantities(dataset)],
         "losses": {preset: loss_hash(preset) for preset in _loss_presets(dataset)},
-        "weights_sha256": weights_hash(name, weights),
         "data": dataset_hash(dataset, split),
-        "source": model_hash(name),
+        **own,
     }
 
 

@@ -14,11 +14,10 @@ import pandas as pd
 import torch
 
 from fusionkit import metrics, paths
-from fusionkit.data.images import SUFFIXES, write_image
+from fusionkit.data.images import write_image
 from fusionkit.data.pairs import dataset_hash, load_pair, present
+from fusionkit.data.published import PUBLISHED, is_published, published_folder, published_hash
 from fusionkit.data.registry import get_dataset, split_names
-from fusionkit.errors import FusionkitError
-from fusionkit.files import sha256
 from fusionkit.fingerprint import metrics_hash, model_hash
 from fusionkit.measure import (
     Measurement,
@@ -33,7 +32,6 @@ from fusionkit.scoring import EVERY_CONVENTION, UnmatchedWarning, score_folders
 from fusionkit.weights import weights_hash
 
 COLLECTION = "survey"
-PUBLISHED = "published"
 # Datasets with released images of enough methods and pairs to compare.
 RELEASED = ("tno", "tno21_256", "vifb")
 # Own networks and rules whose fused images are surveyed beside the published ones.
@@ -119,8 +117,8 @@ def survey_provenance(jobs: Iterable[tuple[str, str]]) -> str:
 def _image_folders(method: str, dataset: str, split: str) -> Iterator[tuple[Path, Path, Path]]:
     """Yield folders of fused images and both sources, temporary ones where a network fuses."""
     entry = get_dataset(dataset)
-    if method.startswith(f"{PUBLISHED}:"):
-        yield _published(method, dataset), *(entry.folder(split, modality) for modality in entry.modalities)
+    if is_published(method):
+        yield published_folder(method, dataset), *(entry.folder(split, modality) for modality in entry.modalities)
         return
     model = load_method(method)
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode():
@@ -133,26 +131,17 @@ def _image_folders(method: str, dataset: str, split: str) -> Iterator[tuple[Path
         yield tuple(folders)
 
 
-def _published(method: str, dataset: str) -> Path:
-    folder = paths.data_dir() / "published_fusions" / dataset / method.partition(":")[2]
-    if not folder.is_dir():
-        raise FusionkitError(f"{folder}: no published images of that name here")
-    return folder
-
-
 def _inputs(method: str, dataset: str, split: str) -> dict[str, object]:
-    name = method.partition(":")[0]
-    if name == PUBLISHED:
-        images = sorted(p for p in _published(method, dataset).iterdir() if p.suffix.lower() in SUFFIXES)
-        origin = config_hash({image.name: sha256(image) for image in images})
+    if is_published(method):
+        images, source = published_hash(method, dataset), metrics_hash()
     else:
-        origin = weights_hash(*method_parts(method))
+        images, source = weights_hash(*method_parts(method)), model_hash(method.partition(":")[0])
     return {
         "method": method,
         "dataset": dataset,
         "split": split,
         "quantities": [f"{row['metric']}@{row['convention']}" for row in metrics.list()],
-        "images": origin,
+        "images": images,
         "data": dataset_hash(dataset, split),
-        "source": metrics_hash() if name == PUBLISHED else model_hash(name),
+        "source": source,
     }

@@ -157,7 +157,7 @@ def test_lightfusionnet_scd_is_twice_cc_in_the_comparison_tables():
 
 
 def test_fusionmamba_overrides_hold_for_their_panel_only():
-    assert papers.get_panel("fusionmamba/table4").rows["IFT [11]"].published == "tno21_256/IFT"
+    assert papers.get_panel("fusionmamba/table4").rows["IFT [11]"].method == "published:IFT"
     assert papers.get_panel("fusionmamba/table1").rows["IFT [11]"].status == "missing"
     assert papers.get_panel("fusionmamba/table3").rows["SDNet [2]"].method is None
 
@@ -233,7 +233,7 @@ def test_small_record(tmp_path, monkeypatch):
         ('kind = "best"', 'kind = "first"', "kind = 'first'"),
         ("Ours = { method", "Theirs = { method", "row 'Ours'"),
         ("EN = {", "SD = {", "column 'EN'"),
-        ('method = "average"', 'status = "planned"', "give 'method', 'published' or 'missing'"),
+        ('method = "average"', 'status = "planned"', "give 'method' or 'missing'"),
         ("number = 1", 'number = "one"', "integer 'number'"),
         ('topic = "t"', "", "integer 'number'"),
         ('id = "table1"\nartefact', 'id = "table2"\nartefact', "table2.csv"),

@@ -9,11 +9,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
+from fusionkit.data.published import is_published
 from fusionkit.errors import FusionkitError
 from fusionkit.figures.style import FAINT, MUTED, new_figure, styled
 from fusionkit.intervals import difference_interval
 from fusionkit.metrics import CONVENTIONS, METRICS, get_metric
-from fusionkit.survey import PUBLISHED, load_surveys
+from fusionkit.survey import load_surveys
 
 FEWEST_PAIRS = 20
 COLOURS = colormaps["tab10"]
@@ -32,7 +33,7 @@ def published_surveys(dataset: str) -> dict[str, pd.DataFrame]:
     found = {
         method.partition(":")[2]: values
         for method, values in load_surveys(dataset, "test").items()
-        if method.startswith(f"{PUBLISHED}:") and len(values) >= FEWEST_PAIRS
+        if is_published(method) and len(values) >= FEWEST_PAIRS
     }
     if not found:
         raise FusionkitError(f"no survey of published images of {dataset} on file; run `fusionkit survey`")

@@ -14,7 +14,7 @@ from fusionkit.data.colour import ycbcr_to_rgb
 from fusionkit.errors import FusionkitError
 from fusionkit.figures.style import GREEN, RED, Picture, bare, styled
 from fusionkit.figures.zoom import Box, zoom_boxes
-from fusionkit.measure import load_method
+from fusionkit.measure import fuser
 
 BOX_COLOURS = (RED, GREEN)
 COLUMN_INCHES = 1.7
@@ -45,9 +45,9 @@ def fuse_pairs(pairs: Sequence[Pair], method_ids: Sequence[str]) -> dict[str, li
     """
     fused = {}
     for method_id in method_ids:
-        model = load_method(method_id)
+        fuse = fuser(method_id)
         with torch.inference_mode():
-            fused[method_id] = [model(pair.a[None], pair.b[None])[0] for pair in pairs]
+            fused[method_id] = [fuse(pair)[0] for pair in pairs]
     return fused
 
 

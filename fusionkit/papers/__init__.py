@@ -59,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """What stands behind a printed row: a method id, a folder of published images, or why there is nothing.
+    """What stands behind a printed row: a method id (of released images too), or why there is nothing.
 
     ``relabelled`` is the method id under a second reading of the row's label, where the paper allows two.
     ``cost_options`` are options of the model whose cost is printed, where that is not the network of the weights.
@@ -71,7 +71,6 @@ class Row:
     cost_options: Mapping[str, Any] | None = None
     status: str = "done"
     missing: str | None = None
-    published: str | None = None
 
 
 @dataclass(frozen=True)
@@ -247,8 +246,8 @@ def _column(name: str, known: dict[str, Any], where: str) -> Column:
 def _row(label: str, known: dict[str, Any], where: str) -> Row:
     table = dict(_entry("row", label, known, where))
     where = f"{where}, row {label!r}"
-    if not table.keys() & {"method", "published", "missing"}:
-        raise FusionkitError(f"{where}: give 'method', 'published' or 'missing'")
+    if not table.keys() & {"method", "missing"}:
+        raise FusionkitError(f"{where}: give 'method' or 'missing'")
     if "missing" in table:
         table.setdefault("status", "missing")
     return _build(Row, table, where, label=label)

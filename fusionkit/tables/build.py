@@ -152,9 +152,6 @@ def _reason(panel: Panel, row: TableRow, column: TableColumn, measured: Measured
         return source.not_measured, source.name
     if row.source and row.source.missing:
         return row.source.missing, row.label
-    if row.method is None:
-        folder = row.source.published if row.source else None
-        return f"planned: the published images in {folder} are not measured yet", row.label
     if row.source and row.source.status == "planned" and row.method not in measured:
         return "planned: no model and no measurement yet", row.label
     if source.cost:
