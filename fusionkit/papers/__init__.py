@@ -62,12 +62,14 @@ class Row:
     """What stands behind a printed row: a method id (of released images too), or why there is nothing.
 
     ``relabelled`` is the method id under a second reading of the row's label, where the paper allows two.
-    ``cost_options`` are options of the model whose cost is printed, where that is not the network of the weights.
+    ``cost`` is the model whose cost is printed, where there is no method for the quality, and ``cost_options`` are its
+    options, where it is not the network of the weights.
     """
 
     label: str
     method: str | None = None
     relabelled: str | None = None
+    cost: str | None = None
     cost_options: Mapping[str, Any] | None = None
     status: str = "done"
     missing: str | None = None

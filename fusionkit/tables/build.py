@@ -124,14 +124,15 @@ def _columns(panel: Panel) -> tuple[TableColumn, ...]:
 
 def _values(panel: Panel, row: TableRow, column: TableColumn, measured: Measured) -> Values | None:
     """Return per-image values or a cost, None where nothing is measured."""
-    if row.method is None or column.column.not_measured:
+    if column.column.not_measured:
         return None
-    if column.reading:
+    if column.reading and row.method:
         key = _key(column.reading)
         frame = measured.get(row.method)
         return None if frame is None or key not in frame else frame[key] * column.reading.scale
-    if column.column.cost and row.source:
-        return cost_of(row.method, column.column.cost, _size(panel, row.source.label), row.source.cost_options)
+    counted = row.source and (row.source.cost or row.method)
+    if column.column.cost and counted:
+        return cost_of(counted, column.column.cost, _size(panel, row.source.label), row.source.cost_options)
     return None
 
 
