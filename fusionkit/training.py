@@ -91,7 +91,7 @@ class _Run:
         if recipe.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
         self.recipe, self.fabric, self.checkpoint, self.workers = recipe, fabric, checkpoint, workers
-        self.patches = Patches(recipe.data, recipe.crop, recipe.flips, recipe.seed)
+        self.patches = Patches(recipe.data, recipe.crop, recipe.flips, recipe.gain, recipe.seed)
         self.loss = losses.preset(recipe.loss, recipe.loss_weights)
         torch.manual_seed(recipe.seed)
         self.bare = build_model(recipe.model, **recipe.options).train()

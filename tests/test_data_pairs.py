@@ -71,7 +71,7 @@ def test_real_pairs(real_data):
 
 def test_patches_depend_on_seed_epoch_and_index_only():
     def sample(seed, epoch, index):
-        patches = Patches(("phantom_ct_mri/test",), 32, True, seed)
+        patches = Patches(("phantom_ct_mri/test",), 32, True, 1.0, seed)
         patches.epoch = epoch
         return patches[index], patches.order()
 
@@ -81,3 +81,12 @@ def test_patches_depend_on_seed_epoch_and_index_only():
     assert sorted(one[1]) == list(range(8))
     assert not torch.equal(one[0], sample(3, 6, 2)[0])
     assert not torch.equal(one[0], sample(4, 5, 2)[0])
+
+
+def test_gain_scales_each_modality_of_the_same_crop():
+    plain, dimmed = (Patches(("phantom_ct_mri/test",), 32, True, gain, 0) for gain in (1.0, 0.4))
+    for index in range(8):
+        one, two = plain[index], dimmed[index]
+        factors = two.mean((1, 2)) / one.mean((1, 2))
+        torch.testing.assert_close(two, one * factors[:, None, None])
+        assert (factors >= 0.4).all() and (factors <= 1).all() and factors[0] != factors[1]

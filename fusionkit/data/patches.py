@@ -21,14 +21,15 @@ class Patches(Dataset):
         data: ``dataset/split`` names.
         crop: Side of the square crop in pixels, 0 for whole images.
         flips: Flip and rotate by quarter turns at random.
-        seed: Decides crops and flips, together with the epoch.
+        gain: Each modality of a sample is multiplied by a random factor between this and 1.
+        seed: Decides crops, flips and factors, together with the epoch.
 
     Raises:
         FusionkitError: A split is not here, or an image is smaller than the crop.
     """
 
-    def __init__(self, data: tuple[str, ...], crop: int, flips: bool, seed: int) -> None:
-        self.crop, self.flips, self.seed = crop, flips, seed
+    def __init__(self, data: tuple[str, ...], crop: int, flips: bool, gain: float, seed: int) -> None:
+        self.crop, self.flips, self.gain, self.seed = crop, flips, gain, seed
         self.epoch = 0
         self.pairs: list[tuple[str, str, str]] = []
         for item in data:
@@ -55,6 +56,8 @@ class Patches(Dataset):
             turns, mirror = torch.randint(4, (2,), generator=generator).tolist()
             both = torch.rot90(both, turns, (1, 2))
             both = both.flip(2) if mirror % 2 else both
+        if self.gain < 1:
+            both = both * (self.gain + (1 - self.gain) * torch.rand(2, 1, 1, generator=generator))
         return both
 
     def order(self) -> list[int]:

@@ -74,6 +74,7 @@ class Recipe:
         lr: (Peak) learning rate.
         crop: Side of the random square crop in pixels; 0 keeps whole images (all must have one size).
         flips: Flip and rotate by quarter turns at random.
+        gain: Each modality is multiplied by a random factor between this and 1, in (0, 1].
         optimizer: ``"adam"`` or ``"adamw"``.
         weight_decay: Of the optimiser.
         clip: Largest gradient norm; 0 for no clipping.
@@ -93,6 +94,7 @@ class Recipe:
     lr: float
     crop: int = 0
     flips: bool = False
+    gain: float = 1.0
     optimizer: str = "adam"
     weight_decay: float = 0.0
     clip: float = 0.0
