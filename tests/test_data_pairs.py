@@ -84,7 +84,7 @@ def test_patches_depend_on_seed_epoch_and_index_only():
 
 
 def test_gain_scales_each_modality_of_the_same_crop():
-    plain, dimmed = (Patches(("phantom_ct_mri/test",), 32, True, gain, 0) for gain in (1.0, 0.4))
+    plain, dimmed = (Patches(("phantom_ir_vis/test",), 32, True, gain, 0) for gain in (1.0, 0.4))
     for index in range(8):
         one, two = plain[index], dimmed[index]
         factors = two.mean((1, 2)) / one.mean((1, 2))
