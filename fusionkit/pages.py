@@ -7,13 +7,15 @@ from IPython.display import HTML
 
 from fusionkit import paths
 from fusionkit.data import Pair
-from fusionkit.files import sha256
-from fusionkit.measure import Measurement, load_measurement, panel_methods
+from fusionkit.data.published import is_published, published_hash, published_origin
+from fusionkit.measure import Measurement, is_here, load_measurement, method_parts, panel_methods
+from fusionkit.models import model_entry
 from fusionkit.papers import Panel, artefacts
 from fusionkit.provenance import code_version
+from fusionkit.released import list_released
 from fusionkit.route import stops
 from fusionkit.tables import Table, render
-from fusionkit.weights import list_weights
+from fusionkit.weights import weights_hash
 
 DIGITS = 12
 STYLE = """<style>
@@ -39,14 +41,13 @@ def figure_provenance(pairs: Sequence[Pair], methods: Sequence[str] = ()) -> str
 
     Args:
         pairs: The pairs shown.
-        methods: Method ids; those whose weights are not here are left out.
+        methods: Method ids. Weights or images that others released go with their repository; methods without weights
+            and those whose weights are not here are left out.
     """
     parts = [f"fusionkit {code_version()}", *(f"{pair.dataset}/{pair.split}/{pair.name}" for pair in pairs)]
-    for method in methods:
-        name, _, weights = method.partition(":")
-        if weights in list_weights(name):
-            parts.append(f"{method} {sha256(list_weights(name)[weights])[:DIGITS]}")
-    return " | ".join(parts)
+    for dataset in dict.fromkeys(pair.dataset for pair in pairs):
+        parts += [_origin(method, dataset) for method in methods if is_here(method, dataset)]
+    return " | ".join(part for part in dict.fromkeys(parts) if part)
 
 
 def contents_markdown() -> str:
@@ -58,6 +59,20 @@ def contents_markdown() -> str:
             link = f"- [{stop.title}]({stop.notebook}){captions.get(stop.notebook, '')}"
             sections.setdefault(posixpath.dirname(stop.notebook), []).append(link)
     return "\n\n".join(f"**{name}**\n\n" + "\n".join(links) for name, links in sections.items()) + "\n"
+
+
+def _origin(method: str, dataset: str) -> str:
+    """Return what identifies a method's weights or released images; nothing for a method that has neither."""
+    if is_published(method):
+        origin = published_origin(method, dataset)
+        source = f" from {origin['repository']} at {origin['commit'][:DIGITS]}" if origin else ""
+        return f"{method}{source} {published_hash(method, dataset)[:DIGITS]}"
+    name, weights = method_parts(method)
+    if not weights:
+        return ""
+    published = model_entry(name).published if weights in list_released(name) else None
+    source = f" from {published.repository} at {published.commit}" if published else ""
+    return f"{name}:{weights}{source} {(weights_hash(name, weights) or '')[:DIGITS]}"
 
 
 def _measurements(panel: Panel) -> str:

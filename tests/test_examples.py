@@ -6,16 +6,20 @@ import pandas as pd
 import pytest
 import torch
 
-from fusionkit import examples, pages, profiles
+from fusionkit import examples, pages, paths, profiles
 from fusionkit.data import load_pair
 from fusionkit.errors import FusionkitError
 from fusionkit.examples import describe_scores, example_scores, fuse_examples, one_sided_pairs
 from fusionkit.figures.bubble import own_bubble
 from fusionkit.figures.comparison import comparison_data
+from fusionkit.files import sha256
 from fusionkit.measure import load_measurement
+from fusionkit.models import MODELS
 from fusionkit.papers import get_panel
 from fusionkit.profiles import example_pairs, phantom_of
+from fusionkit.released import list_released
 from fusionkit.tables import build, column_ranges, readings_frame, verdict_line
+from fusionkit.weights import list_weights
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +121,33 @@ def test_lines_of_words():
     assert pages.table_provenance(build("fusionmamba/table1")).startswith("fusionkit ")
     pair = load_pair("phantom_ct_mri", "test", "001")
     assert "phantom_ct_mri/test/001" in pages.figure_provenance([pair], ["average", "lightfusionnet:nothing"])
+
+
+def test_a_figure_names_the_release_behind_its_weights(golden, monkeypatch):
+    monkeypatch.setenv("FUSIONKIT_WEIGHTS", str(golden / "baselines" / "weights"))
+    pair = load_pair("phantom_ct_mri", "test", "001")
+    line = pages.figure_provenance([pair, pair], ["average", "u2fusion", "u2fusion:medical"])
+    release = list_released("u2fusion")["ir_vis"]
+    origin = f"from hanna-xu/U2Fusion at {MODELS['u2fusion'].published.commit} {release.digest[:12]}"
+    assert line.endswith(f"phantom_ct_mri/test/001 | u2fusion:ir_vis {origin} | u2fusion:medical {origin}")
+    monkeypatch.setenv("FUSIONKIT_WEIGHTS", str(golden / "nothing"))
+    assert pages.figure_provenance([pair], ["u2fusion"]).endswith("phantom_ct_mri/test/001")
+
+
+def test_a_figure_names_released_images_and_our_own_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "data_dir", lambda: tmp_path)
+    folder = tmp_path / "published_fusions" / "phantom_ct_mri" / "Mine"
+    folder.mkdir(parents=True)
+    (folder / "001.png").write_bytes(b"an image")
+    pair = load_pair("phantom_ct_mri", "test", "001")
+    line = pages.figure_provenance([pair], ["published:Mine", "published:Other", "lightfusionnet:pet_mri"])
+    own = sha256(list_weights("lightfusionnet")["pet_mri"])[:12]
+    assert line.endswith(f" | lightfusionnet:pet_mri {own}")
+    before = line.split(" | ")[2]
+    assert before.startswith("published:Mine ")
+    assert "Other" not in line
+    (folder / "001.png").write_bytes(b"another image")
+    assert before not in pages.figure_provenance([pair], ["published:Mine"])
 
 
 def test_contents_lead_to_notebooks_that_exist(tmp_path, monkeypatch):
