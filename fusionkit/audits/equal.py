@@ -16,6 +16,7 @@ from fusionkit.papers import Panel, list_papers, load_paper
 from fusionkit.recipes import list_recipes, load_recipe
 from fusionkit.tables.cells import printed_number
 from fusionkit.tables.claims import SIGNS
+from fusionkit.yardstick import TRIVIAL, yardstick
 
 PROTOCOL = "equal_conditions"
 HELD_OUT = ("roadscene", "test_s4fusion67")
@@ -25,20 +26,31 @@ BOUNDS = 100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2
 Scores = Mapping[str, Sequence[pd.DataFrame]]
 
 
-def recorded(dataset: str = HELD_OUT[0], split: str = HELD_OUT[1]) -> dict[str, list[pd.DataFrame]]:
-    """Return what the networks of the protocol score: by model, a frame of per-image values for each seed on record."""
-    found: dict[str, list[pd.DataFrame]] = {}
+def methods() -> dict[str, list[str]]:
+    """Return the method ids of the networks of the protocol that have weights: by model, one for each seed."""
+    found = {}
     for name in list_recipes():
-        if not name.startswith(f"{PROTOCOL}/"):
-            continue
         model = load_recipe(name).model
         first = f"{model}:{PROTOCOL}"
-        methods = [first, *seeds_of(first)] if is_here(first, dataset) else []
-        kept = [load_measurement(method, dataset, split) for method in methods]
-        values = [measurement.values for measurement in kept if measurement]
-        if values:
-            found[model] = values
+        if name.startswith(f"{PROTOCOL}/") and is_here(first, HELD_OUT[0]):
+            found[model] = [first, *seeds_of(first)]
     return found
+
+
+def recorded() -> dict[str, list[pd.DataFrame]]:
+    """Return what they score on the held-out pairs: by model, a frame of per-image values for each seed on record."""
+    found = {}
+    for model, ids in methods().items():
+        kept = [load_measurement(method, *HELD_OUT) for method in ids]
+        found[model] = [measurement.values for measurement in kept if measurement]
+    return {model: frames for model, frames in found.items() if frames}
+
+
+def shares() -> pd.DataFrame:
+    """Return how far the first seeds get on the loss they were all trained on, as ``fusionkit.yardstick.yardstick``."""
+    ids = [*TRIVIAL, *(seeds[0] for seeds in methods().values()), "oracle_diffmf"]
+    kept = {method: load_measurement(method, *HELD_OUT) for method in ids}
+    return yardstick(*HELD_OUT, "diffmf", {method: found.values for method, found in kept.items() if found})
 
 
 def ranks(scores: Scores) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The networks behind a panel's rows: how each was trained, and how far it gets on the paper's own loss."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -53,14 +54,22 @@ def describe_shares(shares: pd.DataFrame) -> str:
 
 
 def training_cards(panel: Panel) -> pd.DataFrame:
-    """Return how the networks of a panel's rows, and further seeds of them, were trained here.
+    """Return how the networks of a panel's rows, and further seeds of them, were trained here, as :func:`cards_of`."""
+    return cards_of(panel_methods(panel))
+
+
+def cards_of(methods: Iterable[str]) -> pd.DataFrame:
+    """Return how networks were trained here.
+
+    Args:
+        methods: Method ids; those without weights of ours are left out.
 
     Returns:
-        One row per method id with weights: number of ``parameters``, datasets, pairs, iterations, batch, side of the
-        square crops in pixels, seed, the model's options, the loss with replaced weights, and minutes of training.
+        One row per method id: number of ``parameters``, datasets, pairs, iterations, batch, side of the square crops in
+        pixels, seed, the model's options, the loss with replaced weights, and minutes of training.
     """
     rows = {}
-    for method in panel_methods(panel):
+    for method in methods:
         name, _, weights = method.partition(":")
         if weights in list_weights(name):
             card = list_weights(name)[weights].with_suffix(".json")
