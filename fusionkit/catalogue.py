@@ -16,7 +16,10 @@ ANY_TASK = "any pair"
 def listing() -> str:
     """Return a table of all models and a line on where weights of baselines belong."""
     table = tabulate([_row(name) for name in sorted(MODELS)], HEADERS, "simple", disable_numparse=True)
-    where = f"Weights that authors of baselines released belong into {released_folder()}."
+    where = (
+        f"Weights that authors of baselines released belong into {released_folder()}; "
+        "`fusionkit models NAME --fetch` gets them."
+    )
     return f"{table}\n\n`fusionkit models NAME` lists a model's weights by method id. {where}"
 
 

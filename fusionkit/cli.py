@@ -213,11 +213,31 @@ def calibrate(
 @app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="One model in full; default: a line for each.")] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Get a baseline's released weights, NAME or NAME:WEIGHTS.")
+    ] = False,
+    file: Annotated[list[Path] | None, typer.Option(help="Convert the authors' file that you have.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before fetching.")] = False,
 ) -> None:
-    """List the models: task, licence, parameters, and whether their weights are here."""
+    """List the models: task, licence, parameters, and whether their weights are here; or get the weights of one."""
+    from fusionkit import fetching
     from fusionkit.catalogue import describe, listing
+    from fusionkit.measure import method_parts
 
-    typer.echo(listing() if name is None else describe(name))
+    if not (fetch or file):
+        typer.echo(listing() if name is None else describe(name))
+        return
+    if name is None:
+        raise FusionkitError(
+            "--fetch and --file need the name of a baseline, for example `fusionkit models datfuse --fetch`"
+        )
+    model, weights = method_parts(name)
+    if file:
+        typer.echo(f"written: {fetching.convert(model, weights, file)}")
+        return
+    typer.echo(fetching.describe_release(model, weights))
+    if yes or typer.confirm("Fetch them, under this licence?"):
+        typer.echo(f"written: {fetching.fetch_released(model, weights)}")
 
 
 @app.command()

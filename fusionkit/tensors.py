@@ -11,10 +11,10 @@ from torch import Tensor
 from fusionkit.errors import FusionkitError
 
 PICKLED = (".pth", ".pt")
-ARRAYS = ".npz"
-SUFFIXES = (".safetensors", ARRAYS, *PICKLED)
+SAFE, ARRAYS = ".safetensors", ".npz"
+SUFFIXES = (SAFE, ARRAYS, *PICKLED)
 # Where training scripts put the state dict.
-ENVELOPES = ("state_dict", "model", "params")
+ENVELOPES = ("state_dict", "model", "params", "weight")
 # What torch's parallel wrappers put before each name.
 WRAPPER = "module."
 
@@ -26,7 +26,7 @@ def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         FusionkitError: The file is damaged, or no state dict.
     """
     if path.suffix in PICKLED:
-        return {}, _read_pickled(path)
+        return {}, read_pickled(path)
     if path.suffix == ARRAYS:
         return {}, _read_arrays(path)
     try:
@@ -54,8 +54,12 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a file that torch saved, out of its envelope; objects in the file are never built."""
+def read_pickled(path: Path) -> dict[str, Tensor]:
+    """Return the state dict of a file that torch saved, out of its envelope; objects in the file are never built.
+
+    Raises:
+        FusionkitError: The file is damaged, or more than a state dict.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything

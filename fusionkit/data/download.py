@@ -196,7 +196,7 @@ def _fetch_file(file: RemoteFile, parts: Path) -> None:
     part = parts / ("_".join(file.target.parts[-4:]) + ".part")  # dataset_split_modality_name
     continued = True
     while continued:
-        continued = _download(file.url, part)
+        continued = download(file.url, part)
         got = _identity_or_reason(part)
         if got == file.identity:
             _move(part, file)
@@ -215,8 +215,12 @@ def _identity_or_reason(part: Path) -> str:
         return "no readable image"
 
 
-def _download(url: str, part: Path) -> bool:
-    """Append what is missing of ``url`` to ``part``, in several tries; tell whether a file was continued."""
+def download(url: str, part: Path) -> bool:
+    """Append what is missing of ``url`` to ``part``, in several tries; tell whether a file was continued.
+
+    Raises:
+        FusionkitError: The server does not answer, or refuses.
+    """
     continued = False
     for pause in range(TRIES):
         have = part.stat().st_size if part.exists() else 0
