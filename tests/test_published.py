@@ -65,7 +65,7 @@ def test_colour_is_read_as_luma_and_shown_in_figures(place):
 
 def test_a_missing_image_is_named(place):
     (place / "IFT" / "2.png").unlink()
-    with pytest.raises(FusionkitError, match=r"IFT/2\.png: no such image; published:IFT needs one for each pair"):
+    with pytest.raises(FusionkitError, match=r"IFT/2\.png: no such image; the folder needs one for each pair"):
         measure.measure(METHOD, DATASET, "test")
     assert measure.load_measurement(METHOD, DATASET, "test") is None
 

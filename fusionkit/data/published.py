@@ -58,9 +58,22 @@ def published_image(method: str, pair: Pair) -> Tensor:
     Raises:
         FusionkitError: No such folder, no image of the pair's name, an unreadable one, or another size than the pair's.
     """
-    path = published_folder(method, pair.dataset) / pair.name
+    return folder_image(published_folder(method, pair.dataset), pair)
+
+
+def folder_image(folder: Path, pair: Pair) -> Tensor:
+    """Return the fused image of a pair out of a folder, luma (1, 1, H, W) in [0, 1].
+
+    Args:
+        folder: Holds images under the names of their pairs; a pair without a suffix, such as a phantom, has ``.png``.
+        pair: A pair of a registered dataset.
+
+    Raises:
+        FusionkitError: No image of the pair's name, an unreadable one, or another size than the pair's.
+    """
+    path = folder / (pair.name if Path(pair.name).suffix else f"{pair.name}.png")
     if not path.is_file():
-        raise FusionkitError(f"{path}: no such image; {method} needs one for each pair, under the pair's name")
+        raise FusionkitError(f"{path}: no such image; the folder needs one for each pair, under the pair's name")
     image = to_luma(read_image(path))[None]
     if image.shape[-2:] != pair.a.shape[-2:]:
         (height, width), (rows, columns) = image.shape[-2:], pair.a.shape[-2:]
