@@ -25,7 +25,7 @@ from fusionkit.models import build_model
 from fusionkit.progress import bar
 from fusionkit.provenance import code_version, config_hash, environment
 from fusionkit.recipes import Recipe
-from fusionkit.weights import save_weights
+from fusionkit.weights import load_model, save_weights, weights_hash
 
 CHECKPOINT_SECONDS = 20.0
 # So many iterations in a row without a finite gradient end a run; fewer are passed over.
@@ -91,10 +91,13 @@ class _Run:
         if recipe.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
         self.recipe, self.fabric, self.checkpoint, self.workers = recipe, fabric, checkpoint, workers
-        self.patches = Patches(recipe.data, recipe.crop, recipe.flips, recipe.gain, recipe.seed)
+        augmentation = recipe.flips, recipe.gain, recipe.swap
+        self.patches = Patches(recipe.data, recipe.crop, *augmentation, recipe.seed)
         self.loss = losses.preset(recipe.loss, recipe.loss_weights)
         torch.manual_seed(recipe.seed)
         self.bare = build_model(recipe.model, **recipe.options).train()
+        if recipe.init:
+            _start_from(self.bare, recipe)
         optimizer = OPTIMIZERS[recipe.optimizer](
             self.bare.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
@@ -225,6 +228,7 @@ class _Run:
             "code": code_version(),
             "data": {item: dataset_hash(*item.split("/")) for item in self.recipe.data},
             "pairs": len(self.patches),
+            **({"init_sha256": weights_hash(self.recipe.model, self.recipe.init)} if self.recipe.init else {}),
             "steps": self.done.step,
             "skipped": self.done.skipped,
             "processes": self.fabric.world_size,
@@ -234,3 +238,14 @@ class _Run:
             "last_epoch": {name: float(f"{value:.6g}") for name, value in curve.iloc[-1].items()},
             **environment(str(self.fabric.device)),
         }
+
+
+def _start_from(model: nn.Module, recipe: Recipe) -> None:
+    """Give a model the weights that its recipe starts from."""
+    try:
+        model.load_state_dict(load_model(recipe.model, recipe.init).state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise FusionkitError(
+            f"{recipe.name}: {recipe.init} does not fit the options of the recipe ({reason})"
+        ) from error

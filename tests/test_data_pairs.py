@@ -71,7 +71,7 @@ def test_real_pairs(real_data):
 
 def test_patches_depend_on_seed_epoch_and_index_only():
     def sample(seed, epoch, index):
-        patches = Patches(("phantom_ct_mri/test",), 32, True, 1.0, seed)
+        patches = Patches(("phantom_ct_mri/test",), 32, True, seed=seed)
         patches.epoch = epoch
         return patches[index], patches.order()
 
@@ -84,9 +84,16 @@ def test_patches_depend_on_seed_epoch_and_index_only():
 
 
 def test_gain_scales_each_modality_of_the_same_crop():
-    plain, dimmed = (Patches(("phantom_ir_vis/test",), 32, True, gain, 0) for gain in (1.0, 0.4))
+    plain, dimmed = (Patches(("phantom_ir_vis/test",), 32, True, gain) for gain in (1.0, 0.4))
     for index in range(8):
         one, two = plain[index], dimmed[index]
         factors = two.mean((1, 2)) / one.mean((1, 2))
         torch.testing.assert_close(two, one * factors[:, None, None])
         assert (factors >= 0.4).all() and (factors <= 1).all() and factors[0] != factors[1]
+
+
+def test_swap_exchanges_the_modalities_of_about_half_of_the_samples():
+    plain, swapped = (Patches(("phantom_ir_vis/train",), 32, True, swap=swap) for swap in (False, True))
+    exchanged = [torch.equal(swapped[i], plain[i].flip(0)) for i in range(len(plain))]
+    assert all(done or torch.equal(swapped[i], plain[i]) for i, done in enumerate(exchanged))
+    assert 16 < sum(exchanged) < 48

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from fusionkit import FusionkitError, create_model, losses
+from fusionkit.files import sha256
 from fusionkit.recipes import load_recipe
 from fusionkit.tensors import read_tensors
 from fusionkit.training import train
@@ -160,3 +161,17 @@ def test_two_processes_train_one_model_under_torchrun(tmp_path):
     card = json.loads((tmp_path / "pet_mri.json").read_text())
     assert card["processes"] == 2
     assert card["steps"] == 2  # 8 pairs, 2 processes, batch 4: one step an epoch
+
+
+def test_training_can_start_from_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("fusionkit.paths.results_dir", lambda: tmp_path)
+    first = train(recipe(epochs=1))
+    assert first == tmp_path / "weights" / "lightfusionnet" / "pet_mri.safetensors"
+    begun = first.rename(first.with_stem("begun"))
+    path = train(recipe(epochs=1, lr=0.0, init="begun"))
+    one, two = (read_tensors(file)[1] for file in (begun, path))
+    learned = [name for name in one if name.endswith(("weight", "bias"))]
+    assert learned and all(torch.equal(one[name], two[name]) for name in learned)
+    assert json.loads(path.with_suffix(".json").read_text())["init_sha256"] == sha256(begun)
+    with pytest.raises(FusionkitError, match="begun does not fit the options"):
+        train(recipe(run="other", options={"width": 8}, init="begun"))

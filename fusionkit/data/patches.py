@@ -22,14 +22,17 @@ class Patches(Dataset):
         crop: Side of the square crop in pixels, 0 for whole images.
         flips: Flip and rotate by quarter turns at random.
         gain: Each modality of a sample is multiplied by a random factor between this and 1.
-        seed: Decides crops, flips and factors, together with the epoch.
+        swap: Exchange the modalities of a sample at random.
+        seed: Decides crops, flips, factors and exchanges, together with the epoch.
 
     Raises:
         FusionkitError: A split is not here, or an image is smaller than the crop.
     """
 
-    def __init__(self, data: tuple[str, ...], crop: int, flips: bool, gain: float, seed: int) -> None:
-        self.crop, self.flips, self.gain, self.seed = crop, flips, gain, seed
+    def __init__(
+        self, data: tuple[str, ...], crop: int, flips: bool, gain: float = 1.0, swap: bool = False, seed: int = 0
+    ) -> None:
+        self.crop, self.flips, self.gain, self.swap, self.seed = crop, flips, gain, swap, seed
         self.epoch = 0
         self.pairs: list[tuple[str, str, str]] = []
         for item in data:
@@ -44,7 +47,7 @@ class Patches(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Return one sample, (2, side, side): first and second modality."""
+        """Return one sample, (2, side, side): first and second modality, exchanged or not."""
         both = self._both(index)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index)
         if self.crop:
@@ -58,6 +61,8 @@ class Patches(Dataset):
             both = both.flip(2) if mirror % 2 else both
         if self.gain < 1:
             both = both * (self.gain + (1 - self.gain) * torch.rand(2, 1, 1, generator=generator))
+        if self.swap and torch.randint(2, (), generator=generator):
+            both = both.flip(0)
         return both
 
     def order(self) -> list[int]:

@@ -75,6 +75,8 @@ class Recipe:
         crop: Side of the random square crop in pixels; 0 keeps whole images (all must have one size).
         flips: Flip and rotate by quarter turns at random.
         gain: Each modality is multiplied by a random factor between this and 1, in (0, 1].
+        swap: Exchange the modalities at random; for losses that treat both alike.
+        init: Name of the model's weights that training starts from; empty for a random start.
         optimizer: ``"adam"`` or ``"adamw"``.
         weight_decay: Of the optimiser.
         clip: Largest gradient norm; 0 for no clipping.
@@ -95,6 +97,8 @@ class Recipe:
     crop: int = 0
     flips: bool = False
     gain: float = 1.0
+    swap: bool = False
+    init: str = ""
     optimizer: str = "adam"
     weight_decay: float = 0.0
     clip: float = 0.0
