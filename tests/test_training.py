@@ -174,4 +174,4 @@ def test_training_can_start_from_weights(tmp_path, monkeypatch):
     assert learned and all(torch.equal(one[name], two[name]) for name in learned)
     assert json.loads(path.with_suffix(".json").read_text())["init_sha256"] == sha256(begun)
     with pytest.raises(FusionkitError, match="begun does not fit the options"):
-        train(recipe(run="other", options={"width": 8}, init="begun"))
+        train(recipe(options={"width": 8}, init="begun"), tmp_path / "other")
