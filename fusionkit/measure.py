@@ -313,21 +313,30 @@ def seeds_of(method: str) -> list[str]:
     return [f"{name}:{w}" for w in list_weights(name) if w.startswith(f"{weights}-seed")]
 
 
+def identify(method: str, dataset: str) -> tuple[str | None, str]:
+    """Return the hash of a method's weights or released images, None if it has neither, and that of its code.
+
+    Raises:
+        FusionkitError: Unknown model or weights, or no released images of that name.
+    """
+    if is_published(method):
+        return published_hash(method, dataset), metrics_hash()
+    name, weights = method_parts(method)
+    return weights_hash(name, weights), model_hash(name)
+
+
 def _inputs(method: str, dataset: str, split: str) -> dict[str, Any]:
     """Return everything that decides the values: names, hashes of weights, images and code."""
-    if is_published(method):
-        own = {"images": published_hash(method, dataset), "source": metrics_hash()}
-    else:
-        name, weights = method_parts(method)
-        own = {"weights_sha256": weights_hash(name, weights), "source": model_hash(name)}
+    origin, source = identify(method, dataset)
     return {
         "method": method,
         "dataset": dataset,
         "split": split,
         "quantities": [f"{metric}@{convention}" for metric, convention in quantities(dataset)],
         "losses": {preset: loss_hash(preset) for preset in _loss_presets(dataset)},
+        "images" if is_published(method) else "weights_sha256": origin,
         "data": dataset_hash(dataset, split),
-        **own,
+        "source": source,
     }
 
 

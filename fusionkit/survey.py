@@ -16,20 +16,18 @@ import torch
 from fusionkit import metrics, paths
 from fusionkit.data.images import write_image
 from fusionkit.data.pairs import dataset_hash, load_pair, present
-from fusionkit.data.published import PUBLISHED, is_published, published_folder, published_hash
+from fusionkit.data.published import PUBLISHED, is_published, published_folder
 from fusionkit.data.registry import get_dataset, split_names
-from fusionkit.fingerprint import metrics_hash, model_hash
 from fusionkit.measure import (
     Measurement,
+    identify,
     list_measurements,
     load_measurement,
     load_method,
-    method_parts,
     write_measurement,
 )
 from fusionkit.provenance import code_version, config_hash, environment
 from fusionkit.scoring import EVERY_CONVENTION, UnmatchedWarning, score_folders
-from fusionkit.weights import weights_hash
 
 COLLECTION = "survey"
 # Datasets with released images of enough methods and pairs to compare.
@@ -132,10 +130,7 @@ def _image_folders(method: str, dataset: str, split: str) -> Iterator[tuple[Path
 
 
 def _inputs(method: str, dataset: str, split: str) -> dict[str, object]:
-    if is_published(method):
-        images, source = published_hash(method, dataset), metrics_hash()
-    else:
-        images, source = weights_hash(*method_parts(method)), model_hash(method.partition(":")[0])
+    images, source = identify(method, dataset)
     return {
         "method": method,
         "dataset": dataset,

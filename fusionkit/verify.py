@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from fusionkit.data.pairs import present
+from fusionkit.data.published import is_published
 from fusionkit.data.registry import split_names
 from fusionkit.errors import FusionkitError
-from fusionkit.measure import agreement, awaits_weights, compute, list_measurements, load_measurement
+from fusionkit.measure import agreement, awaits_weights, compute, is_here, list_measurements, load_measurement
 
 TOLERANCE = 2e-3
 SLOW = "oracle_"
@@ -42,6 +43,8 @@ def _verify_one(method: str, dataset: str, split: str, slow: bool, pairs: int) -
         return row("skipped", why="takes minutes; ask with --slow")
     if awaits_weights(method):
         return row("skipped", why="weights missing")
+    if is_published(method) and not is_here(method, dataset):
+        return row("skipped", why="the released images are not here")
     try:
         fresh = compute(method, dataset, split, _spread(split_names(dataset, split), pairs))
     except FusionkitError as error:

@@ -209,7 +209,8 @@ def command(capsys, monkeypatch, *arguments):
     return code, captured.out, captured.err
 
 
-def test_the_command_lists_models(folder, golden, capsys, monkeypatch):
+def test_the_command_lists_models(folder, golden, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("fusionkit.paths.results_dir", lambda: tmp_path)  # no baselines of our own training
     (folder / "sdnet_med.npz").write_bytes((golden / "baselines" / "weights" / "sdnet_med.npz").read_bytes())
     code, out, _ = command(capsys, monkeypatch, "models")
     assert code == 0

@@ -1,9 +1,15 @@
 """Recipes: the paper's numbers, schedules, and errors that name the key."""
 
+import json
+from dataclasses import fields
+
 import pytest
 
 from fusionkit import FusionkitError
-from fusionkit.recipes import Schedule, list_recipes, load_recipe
+from fusionkit.recipes import Recipe, Schedule, list_recipes, load_recipe
+from fusionkit.weights import weight_folders
+
+CARDS = sorted(card for folder in weight_folders() for card in folder.glob("*/*.json"))
 
 
 def test_the_papers_protocol():
@@ -52,3 +58,13 @@ def test_unknown_run_key_and_schedule():
         load_recipe("lightfusionnet/pet_mri", epoch=3)
     with pytest.raises(FusionkitError, match="did you mean steps"):
         Schedule("step")
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_committed_weights_were_trained_as_their_recipe_says(card):
+    trained = json.loads(card.read_text())["recipe"]
+    recipe = load_recipe(f"{trained['paper']}/{trained['run']}", trained["seed"])
+    assert recipe.name == card.stem and recipe.model == card.parent.name
+    today = json.loads(json.dumps(recipe.to_dict()))
+    defaults = {field.name: field.default for field in fields(Recipe)}
+    assert trained == {key: value for key, value in today.items() if key in trained or value != defaults[key]}

@@ -13,7 +13,7 @@ from fusionkit.intervals import CONFIDENCE, RESAMPLES
 from fusionkit.measure import is_here, load_measurement, seeds_of
 from fusionkit.metrics import get_metric
 from fusionkit.papers import Panel, list_papers, load_paper
-from fusionkit.recipes import list_recipes, load_recipe
+from fusionkit.recipes import list_recipes
 from fusionkit.tables.cells import printed_number
 from fusionkit.tables.claims import SIGNS
 from fusionkit.yardstick import TRIVIAL, yardstick
@@ -30,9 +30,9 @@ def methods() -> dict[str, list[str]]:
     """Return the method ids of the networks of the protocol that have weights: by model, one for each seed."""
     found = {}
     for name in list_recipes():
-        model = load_recipe(name).model
+        protocol, _, model = name.partition("/")
         first = f"{model}:{PROTOCOL}"
-        if name.startswith(f"{PROTOCOL}/") and is_here(first, HELD_OUT[0]):
+        if protocol == PROTOCOL and is_here(first):
             found[model] = [first, *seeds_of(first)]
     return found
 

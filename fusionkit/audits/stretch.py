@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from fusionkit.figures.style import BLUE, MUTED, RED, new_figure, styled
 from fusionkit.measure import STRETCH, list_measurements, load_measurement
 from fusionkit.metrics import get_metric
-from fusionkit.papers import get_panel, load_paper
+from fusionkit.papers import load_paper
 from fusionkit.tables.cells import printed_number
 
 PAPER = "diffmf"
@@ -89,7 +89,7 @@ def printed_changes() -> pd.DataFrame:
         ablated = numbers.drop(index=OURS)
         complete = pd.DataFrame([numbers.loc[OURS]] * len(ablated), index=ablated.index)
         for label, row in _changes(ablated, complete).iterrows():
-            rows[f"{get_panel(f'{PAPER}/{panel.id}').artefact}: {label}"] = row
+            rows[f"{panel.artefact}: {label}"] = row
     return pd.DataFrame(rows).T.rename_axis("from")
 
 

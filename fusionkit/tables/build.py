@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fusionkit.measure import awaits_weights, load_measurement, panel_methods
+from fusionkit.measure import load_measurement, panel_methods
+from fusionkit.models import MODELS
 from fusionkit.papers import Column, Panel, Reading, Row, get_panel
+from fusionkit.released import list_released
 from fusionkit.tables import claims
 from fusionkit.tables.cells import Cell, Values, make_cell, printed_decimals, printed_number
 from fusionkit.tables.costs import COUNTED, cost_of
@@ -160,10 +162,11 @@ def _reason(panel: Panel, row: TableRow, column: TableColumn, measured: Measured
         return (unknown, row.label) if source.cost in COUNTED else ("not counted by fusionkit", source.name)
     if not source.metric:
         return "not a quantity that fusionkit measures", source.name
-    if row.method not in measured and awaits_weights(row.method):
-        return "weights missing; `fusionkit models` says where they belong", row.label
     if row.method not in measured:
-        return f"no measurement on {where} is on record", row.label
+        name = row.method.partition(":")[0]
+        others = name in MODELS and list_released(name)
+        hint = " (not measured, or weights missing: `fusionkit models` says where they belong)" if others else ""
+        return f"no measurement on {where} is on record{hint}", row.label
     return f"the measurement on {where} lacks {_key(column.reading)}", column.label
 
 

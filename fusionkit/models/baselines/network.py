@@ -1,6 +1,7 @@
 """What all baselines share: the order and range of images, what authors' scripts write, and reading their weights."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
@@ -17,7 +18,7 @@ from fusionkit.models.renaming import load_renamed
 LUMA = (0.299, 0.587, 0.114)
 
 
-class Baseline(nn.Module):
+class Baseline(nn.Module, ABC):
     """A published network with two inputs, fed and written as its authors' script does it.
 
     In training mode the network's image is returned as floats, unclipped, so that gradients flow; in evaluation mode
@@ -49,6 +50,7 @@ class Baseline(nn.Module):
             raise unknown("way of writing an image", post, POSTS)
         self.post = post
 
+    @abstractmethod
     def raw(self, a: Tensor, b: Tensor) -> Tensor:
         """Return what the network itself gives, in the authors' units, before anything is done to write it.
 
@@ -56,7 +58,6 @@ class Baseline(nn.Module):
             a: Infrared or functional image, (B, 1, H, W) in [0, 1].
             b: Visible image or MRI, alike.
         """
-        raise NotImplementedError
 
     def image(self, raw: Tensor) -> Tensor:
         """Return the network's output as an image whose black is 0 and whose white is 1, unclipped."""
