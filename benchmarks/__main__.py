@@ -16,6 +16,7 @@ from fusionkit import paths
 from fusionkit.cost.probe import using_threads
 from fusionkit.errors import FusionkitError, unknown
 from fusionkit.files import write_json
+from fusionkit.memory import keep_freed_memory
 from fusionkit.provenance import code_version, environment
 
 SUITES = {"models": models, "metrics": metrics, "blocks": blocks, "bounds": bounds, "scan": scan, "scaling": scaling}
@@ -59,6 +60,7 @@ def main(names: list[str]) -> None:
     for name in names:
         if name not in SUITES:
             raise unknown("benchmark", name, SUITES)
+    keep_freed_memory()
     for name in names or SUITES:
         run(name)
 

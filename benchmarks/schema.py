@@ -52,6 +52,8 @@ RESULTS = {
                 iqr_ms=NUMBER,
                 repeats=COUNT,
                 peak_memory_mb=NUMBER,
+                authors_ms=MAYBE,
+                authors_over_ours=MAYBE,
             )
         )
     ),
@@ -76,7 +78,7 @@ RESULTS = {
 }
 SIDES = {"type": "array", "items": COUNT, "minItems": 1}
 PROTOCOLS = {
-    "models": _record(size=SIZE),
+    "models": _record(size=SIZE, authors=TEXT),
     "metrics": _record(size=SIZE, repeats=COUNT, data=TEXT),
     "scan": _record(
         **dict.fromkeys(["batch", "states", "warmup"], COUNT),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fusionkit.errors import FusionkitError
+from fusionkit.memory import keep_freed_memory
 
 app = typer.Typer(
     help="Rebuild the tables and figures of four image fusion papers, and use their models and metrics.",
@@ -325,6 +326,7 @@ def data_fetch(
 
 def main() -> None:
     """Run the command; user errors become one line on stderr and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except FusionkitError as error:

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from fusionkit import paths
 from fusionkit.cost import peak_memory
 from fusionkit.errors import FusionkitError
+from fusionkit.models import MODELS
 from fusionkit.models.fusionmamba import configure
 from fusionkit.models.fusionmamba.blocks import WindowTransformerBlock
 from fusionkit.ops import selective_scan
@@ -65,6 +66,8 @@ def test_models(monkeypatch):
     given = content("models", models.measure((16, 16)))
     schema.check(schema.name_of("models", given["metadata"]), given)
     assert [row["model"] for row in given["results"]["models"]] == ["average"]
+    assert given["results"]["models"][0]["authors_ms"] is None
+    assert set(models.AUTHORS_SECONDS) <= set(MODELS)
 
 
 def test_metrics(monkeypatch):
