@@ -63,8 +63,8 @@ data: $(READY)  ## download the datasets that have a public address
 weights: $(READY)  ## train every network by its paper's protocol (hours)
 	@$(BIN)/fusionkit train --all
 
-bench: $(READY)  ## time models, metrics, blocks, the selective scan and growth with image size, beside plain implementations
-	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks models metrics blocks
+bench: $(READY)  ## time models, baselines, metrics, blocks, the selective scan and growth with image size, beside plain implementations
+	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks models baselines metrics blocks
 	@$(PYTHON) -m benchmarks scan scaling bounds
 
 tidy: $(READY)  ## strip outputs from notebooks that are committed without, and write their navigation

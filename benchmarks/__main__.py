@@ -1,4 +1,4 @@
-"""``python -m benchmarks [SUITE ...]``: time the suites named, models, metrics, blocks, bounds, scan, scaling, or all.
+"""``python -m benchmarks [SUITE ...]``: time the suites named, or all of ``SUITES``.
 
 Each writes its own file, ``results/bench/<name>--<device>-<threads>threads.json``: ``metadata`` and ``results``.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import blocks, bounds, chart, metrics, models, scaling, scan, schema
+from benchmarks import baselines, blocks, bounds, chart, metrics, models, scaling, scan, schema
 from fusionkit import paths
 from fusionkit.cost.probe import using_threads
 from fusionkit.errors import FusionkitError, unknown
@@ -19,7 +19,10 @@ from fusionkit.files import write_json
 from fusionkit.memory import keep_freed_memory
 from fusionkit.provenance import code_version, environment
 
-SUITES = {"models": models, "metrics": metrics, "blocks": blocks, "bounds": bounds, "scan": scan, "scaling": scaling}
+SUITES = {
+    **{"models": models, "baselines": baselines, "metrics": metrics, "blocks": blocks},
+    **{"bounds": bounds, "scan": scan, "scaling": scaling},
+}
 
 
 def run(suite: str) -> None:

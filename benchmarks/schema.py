@@ -41,6 +41,10 @@ INFERENCE = _record(
 )
 TRAINED = {"threads": COUNT, "side": COUNT, "batch": COUNT, "time": TIME, "iterations_per_s": NUMBER}
 TRAINING = _record(**TRAINED)
+BASELINE = _record(
+    **{"model": TEXT, "time": TIME, "authors_ms": NUMBER, "authors_over_ours": NUMBER, "least_ratio": NUMBER},
+    kept={"type": "boolean"},
+)
 BOUND = _record(what=TEXT, unit=TEXT, measured=NUMBER, bound=TEXT, kept={"type": "boolean"})
 RESULTS = {
     "models": _record(
@@ -52,8 +56,6 @@ RESULTS = {
                 iqr_ms=NUMBER,
                 repeats=COUNT,
                 peak_memory_mb=NUMBER,
-                authors_ms=MAYBE,
-                authors_over_ours=MAYBE,
             )
         )
     ),
@@ -70,6 +72,7 @@ RESULTS = {
         bounds=_rows(BOUND),
     ),
     "blocks": _record(networks=_rows(NETWORK), inference=_rows(INFERENCE)),
+    "baselines": _record(baselines=_rows(BASELINE)),
     "bounds": _record(
         networks=_rows(NETWORK),
         training=_rows(_record(network=TEXT, **TRAINED)),
@@ -78,7 +81,7 @@ RESULTS = {
 }
 SIDES = {"type": "array", "items": COUNT, "minItems": 1}
 PROTOCOLS = {
-    "models": _record(size=SIZE, authors=TEXT),
+    "models": _record(size=SIZE),
     "metrics": _record(size=SIZE, repeats=COUNT, data=TEXT),
     "scan": _record(
         **dict.fromkeys(["batch", "states", "warmup"], COUNT),
@@ -89,6 +92,7 @@ PROTOCOLS = {
         **dict.fromkeys(["networks", "time", "memory", "growth", "training"], TEXT),
     ),
     "bounds": _record(size=SIZE, **dict.fromkeys(["networks", "time", "memory", "training"], TEXT)),
+    "baselines": _record(size=SIZE, **dict.fromkeys(["time", "authors", "ratio"], TEXT)),
     "blocks": _record(sides=SIDES, **dict.fromkeys(["networks", "time", "memory", "growth"], TEXT)),
 }
 

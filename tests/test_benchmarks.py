@@ -18,7 +18,7 @@ from fusionkit.ops import selective_scan
 
 sys.path.insert(0, str(paths.root()))  # the benchmarks are no part of what is installed
 from benchmarks import __main__ as entry  # noqa: E402
-from benchmarks import blocks, bounds, chart, metrics, models, scaling, scan, schema  # noqa: E402
+from benchmarks import baselines, blocks, bounds, chart, metrics, models, scaling, scan, schema  # noqa: E402
 from benchmarks.scaling_peers import GlobalBlock, global_attention  # noqa: E402
 from benchmarks.scan_peers import CHUNK, exponential_limit, parallel_scan  # noqa: E402
 
@@ -66,8 +66,13 @@ def test_models(monkeypatch):
     given = content("models", models.measure((16, 16)))
     schema.check(schema.name_of("models", given["metadata"]), given)
     assert [row["model"] for row in given["results"]["models"]] == ["average"]
-    assert given["results"]["models"][0]["authors_ms"] is None
-    assert set(models.AUTHORS_SECONDS) <= set(MODELS)
+
+
+def test_baselines():
+    given = content("baselines", baselines.measure({"ifcnn": 1e6, "ydtr": 1e-6}, (16, 16)))
+    schema.check(schema.name_of("baselines", given["metadata"]), given)
+    assert [(row["least_ratio"], row["kept"]) for row in given["results"]["baselines"]] == [(1, True), (2, False)]
+    assert set(baselines.AUTHORS_SECONDS) <= set(MODELS)
 
 
 def test_metrics(monkeypatch):
