@@ -93,13 +93,13 @@ def train(
     list_runs: Annotated[bool, typer.Option("--list", help="Only list the runs.")] = False,
 ) -> None:
     """Train a network as its paper says; a run that was cut off goes on where it stopped."""
-    from fusionkit.recipes import list_recipes, load_recipe
+    from fusionkit.recipes import final_recipes, list_recipes, load_recipe
     from fusionkit.training import train as train_recipe
 
     if list_runs or not (run or everything):
         typer.echo("\n".join(list_recipes()))
         return
-    for name in list_recipes() if everything else [run]:
+    for name in final_recipes() if everything else [run]:
         try:
             typer.echo(f"weights: {train_recipe(load_recipe(name, seed), folder, workers)}")
         except KeyboardInterrupt:

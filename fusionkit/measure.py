@@ -271,7 +271,7 @@ def standing_jobs() -> list[tuple[str, str, str]]:
     """Return what is measured by default, as (method, dataset, split) without repetitions.
 
     That is every method of every panel, every trained network on the split ``test`` of its training datasets, and what
-    a paper's record asks for besides, as far as weights are here.
+    a paper's record asks for besides, all with their further seeds, as far as weights are here.
     """
     jobs = [(m, p.dataset, p.split) for p in measurable_panels() for m in panel_methods(p) if is_here(m, p.dataset)]
     for model in MODELS:
@@ -282,7 +282,8 @@ def standing_jobs() -> list[tuple[str, str, str]]:
                 (f"{model}:{name}", dataset, "test") for dataset in datasets if "test" in get_dataset(dataset).splits
             ]
     besides = [extra for paper in list_papers() for extra in load_paper(paper).besides]
-    jobs += [(m, extra.dataset, extra.split) for extra in besides for m in extra.methods if is_here(m, extra.dataset)]
+    wanted = [(m, extra) for extra in besides for method in extra.methods for m in (method, *seeds_of(method))]
+    jobs += [(m, extra.dataset, extra.split) for m, extra in wanted if is_here(m, extra.dataset)]
     return list(dict.fromkeys(jobs))
 
 

@@ -24,8 +24,8 @@ from fusionkit.files import atomic_path, write_json, write_text
 from fusionkit.models import build_model
 from fusionkit.progress import bar
 from fusionkit.provenance import code_version, config_hash, environment
-from fusionkit.recipes import Recipe
-from fusionkit.weights import load_model, save_weights, weights_hash
+from fusionkit.recipes import Recipe, load_recipe
+from fusionkit.weights import list_weights, load_model, save_weights, weights_hash
 
 CHECKPOINT_SECONDS = 20.0
 # So many iterations in a row without a finite gradient end a run; fewer are passed over.
@@ -53,6 +53,8 @@ class Progress:
 def train(recipe: Recipe, folder: Path | None = None, workers: int = 0) -> Path:
     """Train a model as its recipe says, from the last checkpoint if there is one.
 
+    A run that starts from weights of another run trains that one first where they are not at hand.
+
     Args:
         recipe: What to train.
         folder: Where weights, card and loss curve go; the default is ``results/weights/<paper>``.
@@ -71,7 +73,8 @@ def train(recipe: Recipe, folder: Path | None = None, workers: int = 0) -> Path:
         return target
     fabric = lightning_fabric.Fabric(devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)), accelerator="auto")
     fabric.launch()
-    run = _Run(recipe, fabric, folder / f".{recipe.name}.checkpoint", workers)
+    start = _start(recipe, folder, workers)
+    run = _Run(recipe, start, fabric, folder / f".{recipe.name}.checkpoint", workers)
     run.resume()
     try:
         run.go()
@@ -87,17 +90,20 @@ def train(recipe: Recipe, folder: Path | None = None, workers: int = 0) -> Path:
 class _Run:
     """One run in progress: model, optimiser, data and what has been done so far."""
 
-    def __init__(self, recipe: Recipe, fabric: lightning_fabric.Fabric, checkpoint: Path, workers: int) -> None:
+    def __init__(
+        self, recipe: Recipe, start: Path | None, fabric: lightning_fabric.Fabric, checkpoint: Path, workers: int
+    ) -> None:
         if recipe.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
-        self.recipe, self.fabric, self.checkpoint, self.workers = recipe, fabric, checkpoint, workers
+        self.recipe, self.start, self.fabric = recipe, start, fabric
+        self.checkpoint, self.workers = checkpoint, workers
         augmentation = recipe.flips, recipe.gain, recipe.swap
         self.patches = Patches(recipe.data, recipe.crop, *augmentation, recipe.seed)
         self.loss = losses.preset(recipe.loss, recipe.loss_weights)
         torch.manual_seed(recipe.seed)
         self.bare = build_model(recipe.model, **recipe.options).train()
-        if recipe.init:
-            _start_from(self.bare, recipe)
+        if start:
+            _load_start(self.bare, start, recipe)
         optimizer = OPTIMIZERS[recipe.optimizer](
             self.bare.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
@@ -228,7 +234,7 @@ class _Run:
             "code": code_version(),
             "data": {item: dataset_hash(*item.split("/")) for item in self.recipe.data},
             "pairs": len(self.patches),
-            **({"init_sha256": weights_hash(self.recipe.model, self.recipe.init)} if self.recipe.init else {}),
+            **({"init_sha256": weights_hash(self.recipe.model, str(self.start))} if self.start else {}),
             "steps": self.done.step,
             "skipped": self.done.skipped,
             "processes": self.fabric.world_size,
@@ -240,10 +246,18 @@ class _Run:
         }
 
 
-def _start_from(model: nn.Module, recipe: Recipe) -> None:
+def _start(recipe: Recipe, folder: Path, workers: int) -> Path | None:
+    """Return the file of the weights that a run starts from, trained now if it is nowhere; None for a random start."""
+    if not recipe.init:
+        return None
+    known = list_weights(recipe.model)
+    return known.get(recipe.init) or train(load_recipe(f"{recipe.paper}/{recipe.init}"), folder, workers)
+
+
+def _load_start(model: nn.Module, start: Path, recipe: Recipe) -> None:
     """Give a model the weights that its recipe starts from."""
     try:
-        model.load_state_dict(load_model(recipe.model, recipe.init).state_dict())
+        model.load_state_dict(load_model(recipe.model, start).state_dict())
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise FusionkitError(

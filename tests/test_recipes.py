@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 
 from fusionkit import FusionkitError
-from fusionkit.recipes import Recipe, Schedule, list_recipes, load_recipe
+from fusionkit.recipes import Recipe, Schedule, final_recipes, list_recipes, load_recipe
 from fusionkit.weights import weight_folders
 
 CARDS = sorted(card for folder in weight_folders() for card in folder.glob("*/*.json"))
@@ -31,6 +31,13 @@ def test_every_recipe_builds_its_model(name):
     for item in recipe.data:
         dataset, _, split = item.partition("/")
         get_dataset(dataset).split(split)
+
+
+def test_final_runs_leave_out_what_others_start_from():
+    runs = [load_recipe(name) for name in list_recipes()]
+    starts = {f"{run.paper}/{run.init}" for run in runs if run.init}
+    assert starts <= set(list_recipes())
+    assert set(final_recipes()) == set(list_recipes()) - starts
 
 
 def test_cosine_warms_up_and_ends_at_its_final_rate():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -175,3 +176,12 @@ def test_training_can_start_from_weights(tmp_path, monkeypatch):
     assert json.loads(path.with_suffix(".json").read_text())["init_sha256"] == sha256(begun)
     with pytest.raises(FusionkitError, match="begun does not fit the options"):
         train(recipe(options={"width": 8}, init="begun"), tmp_path / "other")
+
+
+def test_an_earlier_phase_that_is_not_at_hand_is_trained_first(tmp_path, monkeypatch):
+    phases = {"lightfusionnet/missing_phase": replace(recipe(epochs=1), run="missing_phase")}
+    monkeypatch.setattr("fusionkit.training.load_recipe", lambda name: phases[name])
+    path = train(recipe(epochs=1, init="missing_phase"), tmp_path)
+    begun = tmp_path / "missing_phase.safetensors"
+    assert json.loads(path.with_suffix(".json").read_text())["init_sha256"] == sha256(begun)
+    assert json.loads(begun.with_suffix(".json").read_text())["recipe"]["init"] == ""

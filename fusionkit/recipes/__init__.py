@@ -123,6 +123,13 @@ def list_recipes() -> list[str]:
     return [f"{path.stem}/{run}" for path in sorted(FOLDER.glob("*.toml")) for run in _read(path)["runs"]]
 
 
+def final_recipes() -> list[str]:
+    """Return the runs that no other run of their paper starts from."""
+    runs = [load_recipe(name) for name in list_recipes()]
+    starts = {(run.paper, run.init) for run in runs}
+    return [f"{run.paper}/{run.run}" for run in runs if (run.paper, run.run) not in starts]
+
+
 def load_recipe(name: str, seed: int = 0, **changes: Any) -> Recipe:
     """Return a recipe.
 
