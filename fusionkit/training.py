@@ -97,7 +97,7 @@ class _Run:
             raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
         self.recipe, self.start, self.fabric = recipe, start, fabric
         self.checkpoint, self.workers = checkpoint, workers
-        augmentation = recipe.flips, recipe.gain, recipe.swap
+        augmentation = recipe.flips, recipe.gain, recipe.swap, recipe.mix
         self.patches = Patches(recipe.data, recipe.crop, *augmentation, recipe.seed)
         self.loss = losses.preset(recipe.loss, recipe.loss_weights)
         torch.manual_seed(recipe.seed)

@@ -92,6 +92,23 @@ def test_gain_scales_each_modality_of_the_same_crop():
         assert (factors >= 0.4).all() and (factors <= 1).all() and factors[0] != factors[1]
 
 
+def test_mixed_samples_have_a_second_modality_of_another_pair():
+    plain, mixed, half = (Patches(("phantom_ir_vis/train",), 0, False, mix=mix) for mix in (0.0, 1.0, 0.5))
+    seconds = [plain[i][1] for i in range(len(plain))]
+    partners = [next(j for j, second in enumerate(seconds) if second.equal(mixed[i][1])) for i in range(len(mixed))]
+    assert all(mixed[i][0].equal(plain[i][0]) for i in range(len(mixed)))
+    assert len(set(partners)) > 1 and any(i != j for i, j in enumerate(partners))
+    kept = [half[i].equal(plain[i]) for i in range(len(half))]
+    assert any(kept) and not all(kept)
+
+
+def test_only_pairs_of_one_size_are_mixed():
+    patches = Patches(("phantom_ir_vis/train",), 0, False, mix=1.0)
+    patches._kept = {i: torch.zeros(2, 32 + i, 32) for i in range(len(patches))}
+    with pytest.raises(FusionkitError, match="only pairs of one size can be mixed: phantom_ir_vis"):
+        [patches[i] for i in range(len(patches))]
+
+
 def test_swap_exchanges_the_modalities_of_about_half_of_the_samples():
     plain, swapped = (Patches(("phantom_ir_vis/train",), 32, True, swap=swap) for swap in (False, True))
     exchanged = [torch.equal(swapped[i], plain[i].flip(0)) for i in range(len(plain))]

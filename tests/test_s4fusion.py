@@ -116,6 +116,14 @@ def test_computing_what_nobody_reads_changes_nothing():
     assert calls == [with_it]
 
 
+def test_the_residual_adds_the_average_of_both_images():
+    plain, model = S4Fusion("micro").eval(), S4Fusion("micro", residual=0.5).eval()
+    model.load_state_dict(plain.state_dict())
+    a, b = images(37, 37)
+    with torch.no_grad():
+        torch.testing.assert_close(model.reconstruct(a, b), plain.reconstruct(a, b) + (a + b) / 2)
+
+
 def test_reading_the_finest_fusion_changes_the_image():
     plain, full = S4Fusion("micro"), S4Fusion("micro", use_scale1=True)
     full.load_state_dict(plain.state_dict())

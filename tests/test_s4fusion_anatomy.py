@@ -22,7 +22,7 @@ from fusionkit.models.fresh import fresh_model
 from fusionkit.models.s4fusion import S4Fusion
 
 SMALL = {"dims": (8, 16, 32), "depths": (1, 1, 1), "states": 2, "fusion_states": 3, "fusion_blocks": (2, 1, 2)}
-VARIANTS = ({}, {"mark": "before"}, {"mark": "none"}, {"prenorm": True}, {"use_scale1": True})
+VARIANTS = ({}, {"mark": "before"}, {"mark": "none"}, {"prenorm": True}, {"use_scale1": True, "residual": 0.5})
 EXACT = {"rtol": 0, "atol": 1e-9}
 
 
@@ -298,7 +298,7 @@ def test_without_weights_a_fresh_network_says_that_it_is_one(monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
     assert title == "S4Fusion, untrained" and "fresh values" in note and model.config.dims == (24, 48, 96)
     trained = network()
-    monkeypatch.setattr(anatomy_run, "list_weights", lambda model: {"ir_vis": None})
+    monkeypatch.setattr(anatomy_run, "list_weights", lambda model: {"ir_vis-ablation": None})
     monkeypatch.setattr(anatomy_run, "load_method", lambda method: trained)
     model, title, note = anatomy.main_network()
     assert model is trained and title == "S4Fusion" and "without perception" in note

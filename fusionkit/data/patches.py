@@ -23,16 +23,24 @@ class Patches(Dataset):
         flips: Flip and rotate by quarter turns at random.
         gain: Each modality of a sample is multiplied by a random factor between this and 1.
         swap: Exchange the modalities of a sample at random.
-        seed: Decides crops, flips, factors and exchanges, together with the epoch.
+        mix: Share of samples whose second modality comes from another pair, drawn at random.
+        seed: Decides crops, flips, factors, exchanges and mixtures, together with the epoch.
 
     Raises:
-        FusionkitError: A split is not here, or an image is smaller than the crop.
+        FusionkitError: A split is not here, an image is smaller than the crop, or pairs to be mixed differ in size.
     """
 
     def __init__(
-        self, data: tuple[str, ...], crop: int, flips: bool, gain: float = 1.0, swap: bool = False, seed: int = 0
+        self,
+        data: tuple[str, ...],
+        crop: int,
+        flips: bool,
+        gain: float = 1.0,
+        swap: bool = False,
+        mix: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        self.crop, self.flips, self.gain, self.swap, self.seed = crop, flips, gain, swap, seed
+        self.crop, self.flips, self.gain, self.swap, self.mix, self.seed = crop, flips, gain, swap, mix, seed
         self.epoch = 0
         self.pairs: list[tuple[str, str, str]] = []
         for item in data:
@@ -50,6 +58,8 @@ class Patches(Dataset):
         """Return one sample, (2, side, side): first and second modality, exchanged or not."""
         both = self._both(index)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index)
+        if self.mix and torch.rand((), generator=generator) < self.mix:
+            both = self._mixed(index, int(torch.randint(len(self), (), generator=generator)))
         if self.crop:
             height, width = both.shape[-2:]
             top = int(torch.randint(height - self.crop + 1, (), generator=generator))
@@ -69,6 +79,14 @@ class Patches(Dataset):
         """Return this epoch's order of all samples."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return torch.randperm(len(self), generator=generator).tolist()
+
+    def _mixed(self, first: int, second: int) -> Tensor:
+        """Return the first modality of one pair and the second one of another."""
+        one, two = self._both(first), self._both(second)
+        if one.shape != two.shape:
+            sizes = (f"{'/'.join(self.pairs[i])} {x.shape[2]}x{x.shape[1]}" for i, x in ((first, one), (second, two)))
+            raise FusionkitError(f"only pairs of one size can be mixed: {' and '.join(sizes)}")
+        return torch.stack([one[0], two[1]])
 
     def _both(self, index: int) -> Tensor:
         if index in self._kept:

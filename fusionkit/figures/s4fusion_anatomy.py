@@ -20,7 +20,7 @@ from fusionkit.models.s4fusion import S4Fusion
 from fusionkit.models.s4fusion.cmsa import CrossScan
 from fusionkit.ops import gather, scan_path, scatter
 
-TRAINED = "s4fusion:ir_vis"
+TRAINED = "s4fusion:ir_vis-ablation"
 MODALITIES = ("infrared", "visible")
 ORDERS = ("by rows", "by columns", "by rows, backwards", "by columns, backwards")
 

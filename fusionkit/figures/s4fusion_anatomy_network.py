@@ -45,7 +45,13 @@ def network_parts(model: S4Fusion) -> list[Part]:
         parts.append(
             Part(f"decoder {scale}", f"decoder.{last - scale}", f"decoder {scale - 1}" if scale > 1 else "head")
         )
-    return [*parts, Part("head", "head", "the fused image")]
+    return [*parts, Part("head", "head", f"the fused image{added_words(model)}")]
+
+
+def added_words(model: S4Fusion) -> str:
+    """Return what is added to what the head gives, nothing as a rule."""
+    residual = model.config.residual
+    return f" + {residual:g} (infrared + visible)" if residual else ""
 
 
 def parts_table(run: Run) -> pd.DataFrame:
@@ -82,7 +88,7 @@ def map_size(run: Run, path: str) -> str:
 
 
 def map_of(run: Run, path: str) -> Tensor:
-    """Return the map (C, H, W) that a part gives; the head's is the image as it is before limits."""
+    """Return the map (C, H, W) that a part gives; the head's is the image before limits and what is added."""
     output = run.output(path)
     return output[0] if path == "head" else channels_first(output)[0]
 
@@ -103,7 +109,7 @@ def network_figure(run: Run) -> Figure:
         _level(axes, run, scale)
     _bottom(axes, 2 * levels - 0.55)
     _picture(axes, COLUMNS["decoder"], "fused", run.fused)
-    box(axes, COLUMNS["decoder"], -0.25, FLAT, f"head ({_count(run, 'head')})")
+    box(axes, COLUMNS["decoder"], -0.25, FLAT, f"head ({_count(run, 'head')}){added_words(run.model)}")
     arrow(axes, (COLUMNS["decoder"], -0.46), (COLUMNS["decoder"], -0.64))
     return figure
 

@@ -76,6 +76,7 @@ class Recipe:
         flips: Flip and rotate by quarter turns at random.
         gain: Each modality is multiplied by a random factor between this and 1, in (0, 1].
         swap: Exchange the modalities at random; for losses that treat both alike.
+        mix: Share of samples whose second modality comes from another pair, at the same place.
         init: Name of the model's weights that training starts from; empty for a random start.
         optimizer: ``"adam"`` or ``"adamw"``.
         weight_decay: Of the optimiser.
@@ -98,6 +99,7 @@ class Recipe:
     flips: bool = False
     gain: float = 1.0
     swap: bool = False
+    mix: float = 0.0
     init: str = ""
     optimizer: str = "adam"
     weight_decay: float = 0.0

@@ -30,6 +30,7 @@ class Config:
         compute_unused: Compute the finest fusion module even where nothing reads it, so that the cost is the code's.
         fold_normalize: Divide the folded patches by how many lie on each pixel; the code only adds them up.
         pad: Pad images to a size that the patches cover; otherwise refuse those that are not.
+        residual: How often the sum of both images is added to the output; neither text nor code adds any.
     """
 
     dims: tuple[int, ...] = (48, 96, 192)
@@ -44,6 +45,7 @@ class Config:
     compute_unused: bool = True
     fold_normalize: bool = False
     pad: bool = True
+    residual: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("dims", "depths", "fusion_blocks"):

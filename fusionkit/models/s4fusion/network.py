@@ -77,7 +77,8 @@ class S4Fusion(nn.Module):
             visible: Alike.
         """
         entering, deepest = self.encode(infrared, visible)
-        return self.head(self.decode(deepest, self.fuse(entering)), infrared.shape[-2:])
+        image = self.head(self.decode(deepest, self.fuse(entering)), infrared.shape[-2:])
+        return image + self.config.residual * (infrared + visible) if self.config.residual else image
 
     def encode(self, infrared: Tensor, visible: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Return the features of both modalities before each stage, and the sum of both behind the last."""
