@@ -144,6 +144,7 @@ def test_cards_say_how_networks_were_trained(panel, tmp_path, monkeypatch):
     recipe = {"data": ["roadscene/train"], "batch": 8, "crop": 64, "seed": 1, "options": {"size": "tiny"}}
     recipe |= {"loss": "fusionmamba", "loss_weights": {"gradient_max": 0}}
     card = {"parameters": 7, "pairs": 147, "steps": 100, "seconds": 90.0, "recipe": recipe}
+    card |= {"last_epoch": {"total": 2.3456}}
     (tmp_path / "x.json").write_text(json.dumps(card))
     monkeypatch.setattr(networks, "panel_methods", lambda _: ["net:x", "net:b", "average"])
     monkeypatch.setattr(
@@ -151,7 +152,7 @@ def test_cards_say_how_networks_were_trained(panel, tmp_path, monkeypatch):
     )
     cards = training_cards(panel)
     assert cards.index.tolist() == ["net:x"]
-    expected = [7, "roadscene/train", 147, 100, 8, 64, 1, "size = tiny", "fusionmamba, gradient_max = 0", 1.5]
+    expected = [7, "roadscene/train", 147, 100, 8, 64, 1, "size = tiny", "fusionmamba, gradient_max = 0", 2.346, 1.5]
     assert cards.loc["net:x"].tolist() == expected
 
 

@@ -12,7 +12,7 @@ from fusionkit.tables.build import recorded
 from fusionkit.weights import list_weights
 from fusionkit.yardstick import TRIVIAL, yardstick
 
-CARD = ["parameters", "trained on", "pairs", "iterations", "batch", "crop", "seed", "options", "loss", "minutes"]
+CARD = ["parameters", "trained on", "pairs", "iterations", "batch", "crop", "seed", "options", "loss", "last", "minutes"]
 ENOUGH = 0.5
 
 
@@ -66,7 +66,8 @@ def cards_of(methods: Iterable[str]) -> pd.DataFrame:
 
     Returns:
         One row per method id: number of ``parameters``, datasets, pairs, iterations, batch, side of the square crops in
-        pixels, seed, the model's options, the loss with replaced weights, and minutes of training.
+        pixels, seed, the model's options, the loss with replaced weights, its ``last`` value (the mean of the last
+        epoch's crops), and minutes of training.
     """
     rows = {}
     for method in methods:
@@ -90,6 +91,7 @@ def _card(card: dict[str, Any]) -> list[Any]:
         recipe["seed"],
         ", ".join(_settings(recipe["options"])),
         loss,
+        round(card["last_epoch"]["total"], 3),
         round(card["seconds"] / 60, 1),
     ]
 
