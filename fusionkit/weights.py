@@ -22,7 +22,7 @@ from fusionkit.models import MODELS, build_model, model_entry
 from fusionkit.released import find_released, list_released, load_released
 from fusionkit.tensors import SUFFIXES, read_tensors, unwrapped
 
-HALF_FROM = 1_000_000
+HALF_FROM = 300_000
 
 
 def weight_folders() -> tuple[Path, Path]:

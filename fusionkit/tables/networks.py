@@ -12,7 +12,10 @@ from fusionkit.tables.build import recorded
 from fusionkit.weights import list_weights
 from fusionkit.yardstick import TRIVIAL, yardstick
 
-CARD = ["parameters", "trained on", "pairs", "iterations", "batch", "crop", "seed", "options", "loss", "last", "minutes"]
+CARD = [
+    *("parameters", "trained on", "pairs", "iterations", "batch", "crop", "seed"),
+    *("options", "loss", "last", "minutes"),
+]
 ENOUGH = 0.5
 
 
