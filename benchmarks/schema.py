@@ -42,8 +42,8 @@ INFERENCE = _record(
 TRAINED = {"threads": COUNT, "side": COUNT, "batch": COUNT, "time": TIME, "iterations_per_s": NUMBER}
 TRAINING = _record(**TRAINED)
 BASELINE = _record(
-    **{"model": TEXT, "time": TIME, "authors_ms": NUMBER, "authors_over_ours": NUMBER, "least_ratio": NUMBER},
-    kept={"type": "boolean"},
+    **{"model": TEXT, "time": TIME, "authors_ms": NUMBER, "authors_over_ours": NUMBER, "relative": NUMBER},
+    **{"least": MAYBE, "kept": {"type": ["boolean", "null"]}},
 )
 BOUND = _record(what=TEXT, unit=TEXT, measured=NUMBER, bound=TEXT, kept={"type": "boolean"})
 RESULTS = {
@@ -72,7 +72,7 @@ RESULTS = {
         bounds=_rows(BOUND),
     ),
     "blocks": _record(networks=_rows(NETWORK), inference=_rows(INFERENCE)),
-    "baselines": _record(baselines=_rows(BASELINE)),
+    "baselines": _record(machines=_rows(_record(authors_over_ours=NUMBER)), baselines=_rows(BASELINE)),
     "bounds": _record(
         networks=_rows(NETWORK),
         training=_rows(_record(network=TEXT, **TRAINED)),
@@ -92,7 +92,7 @@ PROTOCOLS = {
         **dict.fromkeys(["networks", "time", "memory", "growth", "training"], TEXT),
     ),
     "bounds": _record(size=SIZE, **dict.fromkeys(["networks", "time", "memory", "training"], TEXT)),
-    "baselines": _record(size=SIZE, **dict.fromkeys(["time", "authors", "ratio"], TEXT)),
+    "baselines": _record(size=SIZE, **dict.fromkeys(["time", "authors", "machines", "relative"], TEXT)),
     "blocks": _record(sides=SIDES, **dict.fromkeys(["networks", "time", "memory", "growth"], TEXT)),
 }
 

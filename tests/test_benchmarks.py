@@ -69,10 +69,13 @@ def test_models(monkeypatch):
 
 
 def test_baselines():
-    given = content("baselines", baselines.measure({"ifcnn": 1e6, "ydtr": 1e-6}, (16, 16)))
+    given = content("baselines", baselines.measure({"ifcnn": 1.0, "ydtr": 1e-6, "lrrnet": 1e6}, (16, 16)))
     schema.check(schema.name_of("baselines", given["metadata"]), given)
-    assert [(row["least_ratio"], row["kept"]) for row in given["results"]["baselines"]] == [(1, True), (2, False)]
-    assert set(baselines.AUTHORS_SECONDS) <= set(MODELS)
+    rows = given["results"]["baselines"]
+    assert [(row["least"], row["kept"]) for row in rows] == [(None, None), (2, False), (2, True)]
+    assert rows[0]["relative"] == 1
+    assert rows[0]["authors_over_ours"] == given["results"]["machines"][0]["authors_over_ours"]
+    assert {*baselines.CONVOLUTIONS, *baselines.TWICE_AS_FAST} <= set(baselines.AUTHORS_SECONDS) <= set(MODELS)
 
 
 def test_metrics(monkeypatch):
