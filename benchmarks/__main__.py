@@ -1,6 +1,7 @@
 """``python -m benchmarks [SUITE ...]``: time the suites named, or all of ``SUITES``.
 
 Each writes its own file, ``results/bench/<name>--<device>-<threads>threads.json``: ``metadata`` and ``results``.
+Freed memory stays with the process, as under the command line.
 """
 
 import os
@@ -20,8 +21,13 @@ from fusionkit.memory import keep_freed_memory
 from fusionkit.provenance import code_version, environment
 
 SUITES = {
-    **{"models": models, "baselines": baselines, "metrics": metrics, "blocks": blocks},
-    **{"bounds": bounds, "scan": scan, "scaling": scaling},
+    "models": models,
+    "baselines": baselines,
+    "metrics": metrics,
+    "blocks": blocks,
+    "bounds": bounds,
+    "scan": scan,
+    "scaling": scaling,
 }
 
 

@@ -87,7 +87,7 @@ def evaluate(
 def train(
     run: Annotated[str | None, typer.Argument(help="paper/run, for example lightfusionnet/pet_mri.")] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    folder: Annotated[Path | None, typer.Option(help="Where weights go; default results/weights/<paper>.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where weights go; default results/weights/<model>.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
     everything: Annotated[bool, typer.Option("--all", help="Train every run that has no weights yet.")] = False,
     list_runs: Annotated[bool, typer.Option("--list", help="Only list the runs.")] = False,

@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Have glibc reuse freed memory, which it otherwise gives back to the system after every map of some size.
 
     The system hands memory out page by page, and zeroed: half of the processor time of DIFF-MF on a 640x480 pair.
-    Resident memory stays at its peak instead; for that pair the peak itself rises by a quarter.
+    Resident memory stays at its peak instead, and the peak itself may rise.
 
     Returns:
         Whether this was set: not without glibc, and not where variables ``MALLOC_..._`` have settled it.

@@ -57,7 +57,7 @@ def train(recipe: Recipe, folder: Path | None = None, workers: int = 0) -> Path:
 
     Args:
         recipe: What to train.
-        folder: Where weights, card and loss curve go; the default is ``results/weights/<paper>``.
+        folder: Where weights, card and loss curve go; the default is ``results/weights/<model>``.
         workers: Processes that load images; 0 loads in this one.
 
     Returns:
@@ -97,8 +97,9 @@ class _Run:
             raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
         self.recipe, self.start, self.fabric = recipe, start, fabric
         self.checkpoint, self.workers = checkpoint, workers
-        augmentation = recipe.flips, recipe.gain, recipe.swap, recipe.mix
-        self.patches = Patches(recipe.data, recipe.crop, *augmentation, recipe.seed)
+        self.code = code_version()  # of the code that runs, whatever is committed until the end
+        random = {"gain": recipe.gain, "swap": recipe.swap, "mix": recipe.mix, "seed": recipe.seed}
+        self.patches = Patches(recipe.data, recipe.crop, recipe.flips, **random)
         self.loss = losses.preset(recipe.loss, recipe.loss_weights)
         torch.manual_seed(recipe.seed)
         self.bare = build_model(recipe.model, **recipe.options).train()
@@ -231,7 +232,7 @@ class _Run:
         return {
             "recipe": self.recipe.to_dict(),
             "config_hash": config_hash(self.recipe.to_dict()),
-            "code": code_version(),
+            "code": self.code,
             "data": {item: dataset_hash(*item.split("/")) for item in self.recipe.data},
             "pairs": len(self.patches),
             **({"init_sha256": weights_hash(self.recipe.model, str(self.start))} if self.start else {}),

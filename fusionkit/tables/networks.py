@@ -13,8 +13,17 @@ from fusionkit.weights import list_weights
 from fusionkit.yardstick import TRIVIAL, yardstick
 
 CARD = [
-    *("parameters", "trained on", "pairs", "iterations", "batch", "crop", "seed"),
-    *("options", "loss", "last", "minutes"),
+    "parameters",
+    "trained on",
+    "pairs",
+    "iterations",
+    "batch",
+    "crop",
+    "seed",
+    "options",
+    "loss",
+    "last",
+    "minutes",
 ]
 ENOUGH = 0.5
 
