@@ -47,10 +47,11 @@ def test_no_jobs_are_refused():
 
 
 SCRIPT = """
-import time
+import signal, time
 from fusionkit import parallel
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has commands in the background ignore it
     parallel.START_SECONDS = -1
     try:
         for _ in parallel.compute(time.sleep, [(0,), (0,), (0,), (60,), (60,)], jobs=2):
