@@ -73,6 +73,8 @@ class Config:
             weights of eq. 8 cancel out: what generates them then learns nothing.
         merge: What becomes of the two halves of a column or row scan: their ``"average"``, so that three C are
             concatenated as the text says, or ``"five"``, each half for itself, as in ChangeMamba. Open.
+        image_residual: How often the sum of both images is added to the output, in place of the decoder's sigmoid; the
+            paper adds none.
     """
 
     channels: int = 32
@@ -91,6 +93,7 @@ class Config:
     weights_from: str = "figure"
     spatial_exchange: bool = True
     merge: str = "average"
+    image_residual: float = 0.0
 
     def __post_init__(self) -> None:
         if self.channels < 2 or self.channels % 2:

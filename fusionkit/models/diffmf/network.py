@@ -48,7 +48,7 @@ class DiffMF(nn.Module):
             b: Visible image's luma, alike.
 
         Returns:
-            The fused image, (B, 1, H, W) in [0, 1].
+            The fused image, (B, 1, H, W), in [0, 1] unless ``image_residual`` is set.
 
         Raises:
             FusionkitError: The images differ, are too small, have more channels or leave the range.
@@ -56,7 +56,8 @@ class DiffMF(nn.Module):
         check_images(a, b)
         state = self.stages(self.enter(a, b))
         fused = self.fuse(*self.exchange(state.infrared, state.visible))
-        return self.decoder(fused, a.shape[-2:])
+        image = self.decoder(fused, a.shape[-2:])
+        return image + self.config.image_residual * (a + b) if self.config.image_residual else image
 
     def enter(self, infrared: Tensor, visible: Tensor) -> State:
         """Return what the first stage sees of two images (B, 1, H, W): the stems' features, own and shared alike."""
@@ -77,7 +78,7 @@ class Decoder(nn.Module):
     """From features to an image: one 1x1 and three 3x3 convolutions, leaky ReLUs between them, a sigmoid.
 
     Source: Fig. 2 draws a box, the text says nothing. Three 3x3 convolutions are SwinFusion's tail; the sigmoid keeps
-    the image in [0, 1].
+    the image in [0, 1], and is left out where the output is added to the images.
     """
 
     def __init__(self, config: Config) -> None:
@@ -90,7 +91,7 @@ class Decoder(nn.Module):
             nn.Conv2d(channels, channels // 2, 3, padding=1),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(channels // 2, 1, 3, padding=1),
-            nn.Sigmoid(),
+            nn.Identity() if config.image_residual else nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
