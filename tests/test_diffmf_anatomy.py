@@ -117,7 +117,7 @@ def test_without_weights_networks_are_fresh_and_say_so(monkeypatch):
     assert [model.config.block for model in networks.values()] == ["vss", "restormer"]
     assert anatomy.TRAINED in note and anatomy.TRANSFORMER in note
     trained = network()
-    monkeypatch.setattr(anatomy_run, "list_weights", lambda model: {"ir_vis": None})
+    monkeypatch.setattr(anatomy_run, "list_weights", lambda model: {anatomy.TRAINED.partition(":")[2]: None})
     monkeypatch.setattr(anatomy_run, "load_method", lambda method: trained)
     assert list(anatomy.both_networks()[0].values())[0] is trained
 

@@ -15,7 +15,8 @@ from fusionkit.models.diffmf.channel import ChannelReweighting, blend
 from fusionkit.models.diffmf.spatial import SCALES, from_sides, from_turns
 from fusionkit.models.layout import channels_first
 
-TRAINED, TRANSFORMER = "diffmf:ir_vis", "diffmf:ir_vis-restormer"
+# The network as published, and the one that was trained like it; that of Table I adds the images to its output.
+TRAINED, TRANSFORMER = "diffmf:equal_conditions", "diffmf:ir_vis-restormer"
 MODALITIES = ("infrared", "visible")
 
 
