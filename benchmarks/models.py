@@ -9,6 +9,8 @@ from fusionkit.progress import bar
 SIZE = (256, 256)
 THREADS = None  # as many as torch has taken
 PROTOCOL = {"size": [*SIZE]}
+# The slowest networks take several seconds for one pair.
+REPEATS, WARMUP = 5, 1
 
 
 def measure(size: tuple[int, int] = SIZE) -> dict[str, list[dict[str, Any]]]:
@@ -22,7 +24,7 @@ def measure(size: tuple[int, int] = SIZE) -> dict[str, list[dict[str, Any]]]:
 
 
 def _row(name: str, size: tuple[int, int]) -> dict[str, Any]:
-    cost = measure_cost(name, size)
+    cost = measure_cost(name, size, REPEATS, WARMUP)
     return {
         "model": name,
         "parameters": cost.parameters,
