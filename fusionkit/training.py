@@ -99,7 +99,7 @@ class _Run:
         self.checkpoint, self.workers = checkpoint, workers
         self.code = code_version()  # of the code that runs, whatever is committed until the end
         random = {"gain": recipe.gain, "swap": recipe.swap, "mix": recipe.mix, "seed": recipe.seed}
-        self.patches = Patches(recipe.data, recipe.crop, recipe.flips, **random)
+        self.patches = Patches(recipe.data, recipe.crop, recipe.flips, shrink=recipe.batch == 1, **random)
         self.loss = losses.preset(recipe.loss, recipe.loss_weights)
         torch.manual_seed(recipe.seed)
         self.bare = build_model(recipe.model, **recipe.options).train()

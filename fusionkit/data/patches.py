@@ -20,6 +20,7 @@ class Patches(Dataset):
     Args:
         data: ``dataset/split`` names.
         crop: Side of the square crop in pixels, 0 for whole images.
+        shrink: Where an image is smaller, take its whole height or width instead of refusing it.
         flips: Flip and rotate by quarter turns at random.
         gain: Each modality of a sample is multiplied by a random factor between this and 1.
         swap: Exchange the modalities of a sample at random.
@@ -27,7 +28,8 @@ class Patches(Dataset):
         seed: Decides crops, flips, factors, exchanges and mixtures, together with the epoch.
 
     Raises:
-        FusionkitError: A split is not here, an image is smaller than the crop, or pairs to be mixed differ in size.
+        FusionkitError: A split is not here, an image is smaller than the crop and may not be, or pairs to be mixed
+            differ in size.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Patches(Dataset):
         gain: float = 1.0,
         swap: bool = False,
         mix: float = 0.0,
+        shrink: bool = False,
         seed: int = 0,
     ) -> None:
         self.crop, self.flips, self.gain, self.swap, self.mix, self.seed = crop, flips, gain, swap, mix, seed
+        self.shrink = shrink
         self.epoch = 0
         self.pairs: list[tuple[str, str, str]] = []
         for item in data:
@@ -55,15 +59,15 @@ class Patches(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Return one sample, (2, side, side): first and second modality, exchanged or not."""
+        """Return one sample, (2, height, width): first and second modality, exchanged or not."""
         both = self._both(index)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index)
         if self.mix and torch.rand((), generator=generator) < self.mix:
             both = self._mixed(index, int(torch.randint(len(self), (), generator=generator)))
         if self.crop:
             height, width = both.shape[-2:]
-            top = int(torch.randint(height - self.crop + 1, (), generator=generator))
-            left = int(torch.randint(width - self.crop + 1, (), generator=generator))
+            top = int(torch.randint(max(height - self.crop, 0) + 1, (), generator=generator))
+            left = int(torch.randint(max(width - self.crop, 0) + 1, (), generator=generator))
             both = both[:, top : top + self.crop, left : left + self.crop]
         if self.flips:
             turns, mirror = torch.randint(4, (2,), generator=generator).tolist()
@@ -93,7 +97,7 @@ class Patches(Dataset):
             return self._kept[index]
         pair = load_pair(*self.pairs[index])
         both = torch.cat([pair.a, pair.b])
-        if min(both.shape[-2:]) < self.crop:
+        if min(both.shape[-2:]) < self.crop and not self.shrink:
             where = "/".join(self.pairs[index])
             raise FusionkitError(f"{where}: {both.shape[2]}x{both.shape[1]} is smaller than the crop of {self.crop}")
         if self._kept_bytes + both.nbytes <= MEMORY_LIMIT:

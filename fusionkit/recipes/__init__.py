@@ -72,7 +72,8 @@ class Recipe:
         batch: Pairs per iteration and process.
         epochs: Passes over all pairs.
         lr: (Peak) learning rate.
-        crop: Side of the random square crop in pixels; 0 keeps whole images (all must have one size).
+        crop: Side of the random square crop in pixels, or less where a pair alone in its batch is smaller; 0 keeps
+            whole images (all in a batch must have one size).
         flips: Flip and rotate by quarter turns at random.
         gain: Each modality is multiplied by a random factor between this and 1, in (0, 1].
         swap: Exchange the modalities at random; for losses that treat both alike.
