@@ -83,6 +83,13 @@ def test_patches_depend_on_seed_epoch_and_index_only():
     assert not torch.equal(one[0], sample(4, 5, 2)[0])
 
 
+def test_a_crop_that_may_shrink_takes_all_of_a_smaller_image():
+    strict, shrinking = (Patches(("phantom_ir_vis/train",), 40, True, shrink=shrink) for shrink in (False, True))
+    shrinking._kept = {0: strict[0].new_zeros(2, 64, 64), 1: strict[0].new_zeros(2, 32, 64)}
+    assert shrinking[0].shape == strict[0].shape == (2, 40, 40)
+    assert sorted(shrinking[1].shape[1:]) == [32, 40]
+
+
 def test_gain_scales_each_modality_of_the_same_crop():
     plain, dimmed = (Patches(("phantom_ir_vis/test",), 32, True, gain) for gain in (1.0, 0.4))
     for index in range(8):

@@ -120,6 +120,10 @@ def test_checkpoint_of_another_recipe_is_refused(tmp_path):
         train(recipe(epochs=7), tmp_path)
 
 
+def test_a_pair_alone_in_its_batch_may_be_smaller_than_the_crop(tmp_path):
+    assert train(recipe(crop=300, batch=1, epochs=1), tmp_path).exists()
+
+
 def test_bad_recipes_say_what_is_wrong(tmp_path):
     with pytest.raises(FusionkitError, match="smaller than the crop of 300"):
         train(recipe(crop=300), tmp_path)
