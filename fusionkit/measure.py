@@ -9,6 +9,7 @@ values were stretched to 0..1, as some authors do when they save images.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from fusionkit.errors import FusionkitError
 from fusionkit.files import write_json, write_text
 from fusionkit.fingerprint import loss_hash, metrics_hash, model_hash
 from fusionkit.models import MODELS, build_model, model_entry
-from fusionkit.papers import Panel, get_panel, list_papers, load_paper
+from fusionkit.papers import Besides, Panel, get_panel, list_papers, load_paper
 from fusionkit.progress import bar
 from fusionkit.provenance import code_version, config_hash, environment
 from fusionkit.released import is_absent, list_released
@@ -118,19 +119,21 @@ def method_parts(method: str) -> tuple[str, str]:
     return name, weights or next(iter(list_released(name)), "")
 
 
-def quantities(dataset: str) -> list[tuple[str, str]]:
+def quantities(dataset: str, method: str = "") -> list[tuple[str, str]]:
     """Return the (metric, convention) pairs that the papers' tables on a dataset ask for.
 
     A phantom dataset stands in for the real one of its task and gets the same quantities.
+
+    Args:
+        dataset: Dataset name.
+        method: Method id; what a paper's record asks for of this method alone is added.
     """
-    wanted: set[tuple[str, str]] = set()
-    for paper in list_papers():
-        for panel in load_paper(paper).panels:
-            if panel.dataset and _same_task(panel.dataset, dataset):
-                for column in panel.columns.values():
-                    for reading in (column, *column.also):
-                        if reading.metric:
-                            wanted.add((reading.metric, reading.convention))
+    panels = [panel for paper in list_papers() for panel in load_paper(paper).panels]
+    asked = [panel for panel in panels if panel.dataset and _same_task(panel.dataset, dataset)]
+    asked += [get_panel(f"{paper}/{extra.like}") for paper, extra in _besides(dataset) if _asks(extra, method)]
+    columns = [column for panel in asked for column in panel.columns.values()]
+    readings = [reading for column in columns for reading in (column, *column.also) if reading.metric]
+    wanted = {(reading.metric, reading.convention) for reading in readings}
     return sorted(pair for pair in wanted if (pair[0], pair[1].removesuffix(STRETCH)) in _available())
 
 
@@ -202,7 +205,7 @@ def compute(method: str, dataset: str, split: str, names: list[str] | None = Non
     inputs = _inputs(method, dataset, split)
     started = time.perf_counter()
     rows = {
-        name: measure_pair(fuse, load_pair(dataset, split, name))
+        name: measure_pair(fuse, load_pair(dataset, split, name), method)
         for name in bar(names or split_names(dataset, split), f"{method} on {dataset}/{split}", unit="pair")
     }
     values = pd.DataFrame.from_dict(rows, orient="index").rename_axis("pair")
@@ -218,17 +221,23 @@ def compute(method: str, dataset: str, split: str, names: list[str] | None = Non
 
 
 @torch.inference_mode()
-def measure_pair(fuse: Callable[[Pair], Tensor], pair: Pair) -> dict[str, float]:
-    """Return all quantities of one pair: losses of the float image, metrics of the image rounded to 8 bits."""
+def measure_pair(fuse: Callable[[Pair], Tensor], pair: Pair, method: str = "") -> dict[str, float]:
+    """Return all quantities of one pair: losses of the float image, metrics of the image rounded to 8 bits.
+
+    Args:
+        fuse: Makes the fused image, (1, 1, H, W), of a pair.
+        pair: The pair.
+        method: Method id, where more is asked for of some methods than of others.
+    """
     a, b, fused = pair.a[None], pair.b[None], fuse(pair)
     values: dict[str, float] = {}
-    wanted = quantities(pair.dataset)
+    wanted = quantities(pair.dataset, method)
     for convention in sorted({convention for _, convention in wanted}):
         names = [metric for metric, c in wanted if c == convention]
         image = stretch(fused.clamp(0, 1)) if convention.endswith(STRETCH) else fused.clamp(0, 1)
         found = metrics.evaluate(image, a, b, names, convention.removesuffix(STRETCH))
         values |= {f"{name}@{convention}": float(found[name]) for name in names}
-    for preset in _loss_presets(pair.dataset):
+    for preset in _loss_presets(pair.dataset, method):
         terms = losses.preset(preset)(fused, a, b)
         values |= {f"loss:{preset}:{term}": float(value) for term, value in terms.items()}
     return values
@@ -297,15 +306,27 @@ def _same_task(first: str, second: str) -> bool:
     return two.procedural and one.task == two.task
 
 
-def _loss_presets(dataset: str) -> list[str]:
+def _loss_presets(dataset: str, method: str) -> list[str]:
     """Return the losses of interest on a dataset: of the papers with a table on it, or that name it besides."""
+    naming = [paper for paper, extra in _besides(dataset) if not extra.like or _asks(extra, method)]
     used = [
         paper
         for paper in list_papers()
         if any(panel.dataset and _same_task(panel.dataset, dataset) for panel in load_paper(paper).panels)
-        or any(extra.dataset == dataset for extra in load_paper(paper).besides)
+        or paper in naming
     ]
     return [losses.measured_preset(paper) for paper in used if paper in losses.PRESETS]
+
+
+def _besides(dataset: str) -> list[tuple[str, Besides]]:
+    """Return what papers ask for on a dataset besides their tables, with the paper's id."""
+    found = [(paper, extra) for paper in list_papers() for extra in load_paper(paper).besides]
+    return [(paper, extra) for paper, extra in found if extra.dataset == dataset]
+
+
+def _asks(extra: Besides, method: str) -> bool:
+    """Return whether a record asks for a panel's columns of this method, which may be a further seed."""
+    return bool(extra.like) and re.sub(r"-seed\d+$", "", method) in extra.methods
 
 
 def seeds_of(method: str) -> list[str]:
@@ -333,8 +354,8 @@ def _inputs(method: str, dataset: str, split: str) -> dict[str, Any]:
         "method": method,
         "dataset": dataset,
         "split": split,
-        "quantities": [f"{metric}@{convention}" for metric, convention in quantities(dataset)],
-        "losses": {preset: loss_hash(preset) for preset in _loss_presets(dataset)},
+        "quantities": [f"{metric}@{convention}" for metric, convention in quantities(dataset, method)],
+        "losses": {preset: loss_hash(preset) for preset in _loss_presets(dataset, method)},
         "images" if is_published(method) else "weights_sha256": origin,
         "data": dataset_hash(dataset, split),
         "source": source,

@@ -1,11 +1,13 @@
 """Measurements: what is measured, when it is measured again, and agreement with values found elsewhere."""
 
+import dataclasses
 import json
 
 import pandas as pd
 import pytest
 
 from fusionkit import FusionkitError, measure, paths, verify
+from fusionkit.data.pairs import load_pair
 from fusionkit.papers import get_panel
 
 
@@ -20,6 +22,21 @@ def test_a_phantom_stands_in_for_its_task():
     assert wanted == measure.quantities("harvard_pet_mri")
     assert ("sf", "cddfuse-uint8") in wanted
     assert ("sf", "cddfuse") in wanted
+
+
+def test_what_a_record_asks_for_of_some_methods_is_measured_of_them_and_of_their_seeds_only(monkeypatch):
+    asked = measure.Besides("phantom_ct_mri", "test", ("maximum", "diffmf:x"), "a test", like="table1_tno")
+    diffmf = dataclasses.replace(measure.load_paper("diffmf"), besides=(asked,))
+    load = measure.load_paper
+    monkeypatch.setattr(measure, "load_paper", lambda paper: diffmf if paper == "diffmf" else load(paper))
+    plain = measure.quantities("phantom_ct_mri", "average")
+    assert plain == measure.quantities("phantom_ct_mri") == measure.quantities("phantom_ct_mri", "diffmf:y")
+    assert ("sd", "cddfuse+stretch") not in plain
+    more = {*plain, ("sd", "cddfuse+stretch")}
+    assert all(more <= {*measure.quantities("phantom_ct_mri", m)} for m in ("maximum", "diffmf:x", "diffmf:x-seed2"))
+    pair = load_pair("phantom_ct_mri", "test", "000")
+    one, two = (measure.measure_pair(measure.fuser(m), pair, m) for m in ("maximum", "average"))
+    assert {*one} - {*two} >= {"sd@cddfuse+stretch", "loss:diffmf:total"}
 
 
 def test_cached_until_an_input_changes(results):

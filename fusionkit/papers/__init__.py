@@ -130,12 +130,17 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Besides:
-    """Methods that are measured on a split though no table of the paper shows them there, and why."""
+    """Methods that are measured on a split though no table of the paper shows them there, and why.
+
+    Measured is what tables and losses on that dataset ask for; with ``like``, for these methods alone, also the columns
+    of that panel and the paper's loss.
+    """
 
     dataset: str
     split: str
     methods: tuple[str, ...]
     why: str
+    like: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
