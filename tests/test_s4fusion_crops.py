@@ -1,10 +1,12 @@
 """S4Fusion's loss on crops and on whole images."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from fusionkit.audits import s4fusion_crops
-from fusionkit.audits.s4fusion_crops import crop_losses, describe_crops, tiles
+from fusionkit.audits.s4fusion_crops import crop_losses, describe_crops, infrared_weights, tiles
 from fusionkit.data import load_pair
 from fusionkit.models.rules import Maximum
 
@@ -38,3 +40,12 @@ def test_loss_of_crops_and_of_whole_images(monkeypatch):
     assert table.loc["floor", "crops"] < table["crops"].drop("floor").min()
     text = describe_crops(table, "net:x")
     assert f"a loss of {table.loc['net:x', 'crops']:.2f}" in text and "neither rule" in text or "average" in text
+
+
+def test_the_weight_of_infrared_is_the_rest_of_the_visible_ones():
+    pair = load_pair("phantom_ir_vis", "test", "000")
+    exchanged = dataclasses.replace(pair, a=pair.b, b=pair.a)
+    (one,), (two,) = infrared_weights([pair]), infrared_weights([exchanged])
+    assert 0 < one < 1 and one + two == pytest.approx(1)
+    flat = dataclasses.replace(pair, a=torch.full_like(pair.a, 0.5))
+    assert infrared_weights([flat])[pair.name] < min(0.5, one)

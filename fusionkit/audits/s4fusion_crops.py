@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fusionkit.data import Pair
 from fusionkit.losses import FusionLoss, measured_preset, preset
+from fusionkit.losses.information import image_weights
 from fusionkit.measure import load_method
 from fusionkit.models import build_model
 from fusionkit.profiles import Profile, as_profile
@@ -48,6 +49,12 @@ def crop_losses(method: str, pairs: Sequence[Pair], side: int, profile: Profile 
     best, floor = table.loc[list(TRIVIAL), "crops"].min(), table.loc[FLOOR, "crops"]
     table.loc[method, "share"] = (best - table.loc[method, "crops"]) / (best - floor)
     return table
+
+
+def infrared_weights(pairs: Sequence[Pair]) -> pd.Series:
+    """Return the weight in 0..1 that the loss gives to the infrared image of each pair; the visible has the rest."""
+    weights = {pair.name: float(image_weights(pair.a[None], pair.b[None])[0]) for pair in pairs}
+    return pd.Series(weights, name="weight of infrared")
 
 
 @torch.inference_mode()
