@@ -9,7 +9,6 @@ values were stretched to 0..1, as some authors do when they save images.
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -326,7 +325,7 @@ def _besides(dataset: str) -> list[tuple[str, Besides]]:
 
 def _asks(extra: Besides, method: str) -> bool:
     """Return whether a record asks for a panel's columns of this method, which may be a further seed."""
-    return bool(extra.like) and re.sub(r"-seed\d+$", "", method) in extra.methods
+    return bool(extra.like) and method.partition("-seed")[0] in extra.methods
 
 
 def seeds_of(method: str) -> list[str]:
