@@ -27,6 +27,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "gate": ("sigmoid", "linear"),
     "weights_from": ("figure", "equation"),
     "merge": ("average", "five"),
+    "output": ("image", "blend"),
 }
 # What the parts decide that can be left out; without the part, its options must stay as they are.
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -73,8 +74,9 @@ class Config:
             weights of eq. 8 cancel out: what generates them then learns nothing.
         merge: What becomes of the two halves of a column or row scan: their ``"average"``, so that three C are
             concatenated as the text says, or ``"five"``, each half for itself, as in ChangeMamba. Open.
-        image_residual: How often the sum of both images is added to the output, in place of the decoder's sigmoid; the
-            paper adds none.
+        output: What the decoder gives: the fused ``"image"``, behind a sigmoid, or ``"blend"``, how much of either
+            image each pixel takes and what is added to that, decided at full size with both images at hand. The paper
+            has no blend; it is for networks with a stem stride, whose features lost what lies between their places.
     """
 
     channels: int = 32
@@ -93,7 +95,7 @@ class Config:
     weights_from: str = "figure"
     spatial_exchange: bool = True
     merge: str = "average"
-    image_residual: float = 0.0
+    output: str = "image"
 
     def __post_init__(self) -> None:
         if self.channels < 2 or self.channels % 2:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fusionkit.models.diffmf.channel import ChannelExchange
@@ -48,7 +49,7 @@ class DiffMF(nn.Module):
             b: Visible image's luma, alike.
 
         Returns:
-            The fused image, (B, 1, H, W), in [0, 1] unless ``image_residual`` is set.
+            The fused image, (B, 1, H, W), in [0, 1] unless ``output`` is ``"blend"``.
 
         Raises:
             FusionkitError: The images differ, are too small, have more channels or leave the range.
@@ -56,8 +57,7 @@ class DiffMF(nn.Module):
         check_images(a, b)
         state = self.stages(self.enter(a, b))
         fused = self.fuse(*self.exchange(state.infrared, state.visible))
-        image = self.decoder(fused, a.shape[-2:])
-        return image + self.config.image_residual * (a + b) if self.config.image_residual else image
+        return self.decoder(fused, torch.cat([a, b], dim=1))
 
     def enter(self, infrared: Tensor, visible: Tensor) -> State:
         """Return what the first stage sees of two images (B, 1, H, W): the stems' features, own and shared alike."""
@@ -77,24 +77,39 @@ class DiffMF(nn.Module):
 class Decoder(nn.Module):
     """From features to an image: one 1x1 and three 3x3 convolutions, leaky ReLUs between them, a sigmoid.
 
-    Source: Fig. 2 draws a box, the text says nothing. Three 3x3 convolutions are SwinFusion's tail; the sigmoid keeps
-    the image in [0, 1], and is left out where the output is added to the images.
+    Where the output is ``"blend"``, the first 3x3 convolution sees both images, too, and the last one gives two maps in
+    place of the image: with weight w and correction c, infrared a and visible b, the fused image is
+    (a + b) / 2 + tanh(w) (a - b) / 2 + c.
+
+    Source: Fig. 2 draws a box, the text says nothing. Three 3x3 convolutions are SwinFusion's tail, the sigmoid keeps
+    the image in [0, 1]. The blend is ours.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         channels = config.channels
+        self.blends = config.output == "blend"
         self.narrow = nn.Conv2d((2 if config.spatial_exchange else 1) * channels, channels, 1)
         self.convolutions = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.Conv2d(channels + 2 if self.blends else channels, channels, 3, padding=1),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(channels, channels // 2, 3, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(channels // 2, 1, 3, padding=1),
-            nn.Identity() if config.image_residual else nn.Sigmoid(),
+            nn.Conv2d(channels // 2, 2 if self.blends else 1, 3, padding=1),
         )
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return an image (B, 1, *size) of features (B, 2C, H, W), resized first where the stems had strides."""
-        x = x if x.shape[-2:] == size else enlarge(x, size)
-        return self.convolutions(self.narrow(x))
+    def forward(self, x: Tensor, images: Tensor) -> Tensor:
+        """Return the fused image (B, 1, H, W).
+
+        Args:
+            x: Features, (B, 2C, h, w), without the spatial exchange (B, C, h, w); smaller than the images where the
+                stems have strides.
+            images: Infrared and visible image, (B, 2, H, W).
+        """
+        size = images.shape[-2:]
+        x = self.narrow(x if x.shape[-2:] == size else enlarge(x, size))
+        if not self.blends:
+            return self.convolutions(x).sigmoid()
+        correction, weight = self.convolutions(torch.cat([x, images], dim=1)).chunk(2, dim=1)
+        infrared, visible = images.chunk(2, dim=1)
+        return (infrared + visible + weight.tanh() * (infrared - visible)) / 2 + correction
