@@ -34,7 +34,7 @@ ABLATIONS = [
 ]
 READINGS = [
     *({"reading": "tokens"}, {"residual": "static"}, {"gate": "linear"}, {"weights_from": "equation"}),
-    *({"merge": "five"}, {"depth": 2}, {"stem_stride": 1}, {"stem_stride": 4}),
+    *({"merge": "five"}, {"depth": 2}, {"stem_stride": 1}, {"stem_stride": 4}, {"output": "blend"}),
 ]
 
 # What generates the weights of eq. 8, which cancel out in an average.
@@ -92,6 +92,27 @@ def test_each_modality_matters():
     fused = model(a, b)
     assert not torch.allclose(model(1 - a, b), fused, atol=1e-6)
     assert not torch.allclose(model(a, 1 - b), fused, atol=1e-6)
+
+
+@pytest.mark.parametrize(("bias", "share"), [(0.0, 0.5), (20.0, 1.0), (-20.0, 0.0)])
+def test_a_blend_weighs_the_images_and_adds_a_correction(bias, share):
+    model, (a, b) = DiffMF("tiny", **SMALL, output="blend").eval(), images(17, 20)
+    last = model.decoder.convolutions[-1]
+    nn.init.zeros_(last.weight)
+    last.bias.data = torch.tensor([0.25, bias])
+    torch.testing.assert_close(model(a, b), share * a + (1 - share) * b + 0.25)
+
+
+def test_a_blend_sees_single_pixels_whatever_its_features_are():
+    decoder = DiffMF("tiny", **SMALL, output="blend").decoder
+    flat, features = torch.full((1, 2, 16, 16), 0.5), torch.zeros(1, 16, 8, 8)
+    dotted = flat.clone()
+    dotted[..., 7, 8] = 1.0
+    change = decoder(features, dotted) - dotted[:, :1] - decoder(features, flat) + flat[:, :1]  # of the correction
+    near = torch.zeros(16, 16, dtype=torch.bool)
+    near[4:11, 5:12] = True  # what three 3x3 convolutions reach
+    assert change[0, 0][near].abs().max() > 1e-4
+    assert change[0, 0][~near].abs().max() < 1e-6
 
 
 def test_images_that_differ_in_size_are_refused():
