@@ -1,19 +1,21 @@
 """Where measured rows stand, and the networks behind them."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from fusionkit import FusionkitError
 from fusionkit.measure import Measurement
-from fusionkit.papers import Column, Panel, Row
+from fusionkit.papers import Claim, Column, Panel, Row
 from fusionkit.tables import build, networks, standing
 from fusionkit.tables.networks import describe_shares, panel_shares, training_cards
 from fusionkit.tables.standing import (
     against_rules,
     describe_places,
     measured_means,
+    on_other_pairs,
     places,
     printed_places,
     row_order,
@@ -80,6 +82,21 @@ def test_means_on_other_pairs_are_those_on_record(panel, monkeypatch):
     assert list(found.index) == ["net:a", "maximum"] and found.index.name == "on vifb/test"
     assert found.loc["net:a", "SF"] == pytest.approx(2 * on_file["net:a"]["sf@tang"].mean())
     assert found.loc["maximum", "RMSE"] == pytest.approx(on_file["maximum"]["rmse@tang"].mean())
+
+
+def test_claims_and_order_on_other_pairs(panel, monkeypatch):
+    claim = Claim("the best", "best", "SF", "Ours")
+    on_file = {
+        "tno": {"net:a": values(3, 2), "net:b": values(4, 2), "net:x": values(5, 1)},
+        "vifb": {"net:a": values(9, 2, pairs=3), "net:b": values(4, 2, pairs=3), "net:x": values(2, 1, pairs=3)},
+        "msrs": {},
+    }
+    monkeypatch.setattr(standing, "recorded", lambda panel: on_file[panel.dataset])
+    lines = on_other_pairs(build(replace(panel, claims=(claim,))), [("vifb", "test"), ("msrs", "test")])
+    assert list(lines.index) == ["tno/test", "vifb/test"]
+    assert lines["pairs"].to_list() == [4, 3]
+    assert lines["holds"].to_list() == [1, 0] and lines["fails"].to_list() == [0, 1]
+    assert lines["tau SF"].to_list() == [1, -1] and "tau Time" not in lines
 
 
 def test_places_without_measurements(panel):

@@ -1,14 +1,16 @@
 """Where measured rows stand: among the printed rows, in the printed order, and against the plain rules."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from fusionkit.errors import unknown
 from fusionkit.measure import load_measurement, panel_methods
-from fusionkit.tables.build import PUBLISHED, Measured, Table, TableColumn, recorded
+from fusionkit.tables.build import PUBLISHED, Measured, Table, TableColumn, build, recorded
 from fusionkit.tables.cells import printed_number
-from fusionkit.tables.claims import SIGNS, compare
+from fusionkit.tables.claims import FAILS, HOLDS, SIGNS, UNDECIDED, compare
 from fusionkit.yardstick import TRIVIAL
 
 
@@ -116,6 +118,30 @@ def measured_means(table: Table, dataset: str, split: str) -> pd.DataFrame:
                 if (key := f"{column.reading.metric}@{column.reading.convention}") in measurement.values
             }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis(f"on {dataset}/{split}")
+
+
+def on_other_pairs(table: Table, places: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Check a table's claims and its order on other pairs, too, from the measurements on record.
+
+    Args:
+        table: A built table.
+        places: Datasets and splits.
+
+    Returns:
+        One line per place with measurements, the table's own first: ``pairs``, how many claims hold, fail and are
+        undecided, and Kendall's tau between printed and measured order of each printed column.
+    """
+    lines = {}
+    for dataset, split in ((table.panel.dataset, table.panel.split), *places):
+        panel = replace(table.panel, dataset=dataset, split=split)
+        found = build(panel, recorded(panel))
+        pairs = max((cell.pairs for cell in found.cells_of(PUBLISHED)), default=0)
+        verdicts = Counter(outcome.measured.verdict for outcome in found.outcomes)
+        taus = {f"tau {label}": tau for label, (tau, _) in found.tau.items()}
+        if pairs:
+            counted = {verdict: verdicts[verdict] for verdict in (HOLDS, FAILS, UNDECIDED)}
+            lines[f"{dataset}/{split}"] = {"pairs": pairs, **counted, **taus}
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("on")
 
 
 def against_rules(table: Table, row: str, measured: Measured | None = None) -> pd.DataFrame:
