@@ -92,7 +92,7 @@ def test_claims_and_order_on_other_pairs(panel, monkeypatch):
         "msrs": {},
     }
     monkeypatch.setattr(standing, "recorded", lambda panel: on_file[panel.dataset])
-    lines = on_other_pairs(build(replace(panel, claims=(claim,))), [("vifb", "test"), ("msrs", "test")])
+    lines = on_other_pairs(build(replace(panel, claims=(claim,)), on_file["tno"]), [("vifb", "test"), ("msrs", "test")])
     assert list(lines.index) == ["tno/test", "vifb/test"]
     assert lines["pairs"].to_list() == [4, 3]
     assert lines["holds"].to_list() == [1, 0] and lines["fails"].to_list() == [0, 1]

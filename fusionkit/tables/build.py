@@ -67,6 +67,11 @@ class Table:
         """Return the full name, ``<paper>/<panel>``."""
         return f"{self.panel.paper}/{self.panel.id}"
 
+    @property
+    def pairs(self) -> int:
+        """Return on how many pairs the printed rows are measured, those without a finite value included; 0 for none."""
+        return max((cell.pairs + cell.excluded for cell in self.cells_of(PUBLISHED)), default=0)
+
     def cells_of(self, kind: str) -> list[Cell]:
         """Return the cells of all rows of a kind in printed columns that are not inputs of the experiment."""
         columns = [c.label for c in self.columns if c.printed and c.column.role is None]

@@ -120,27 +120,27 @@ def measured_means(table: Table, dataset: str, split: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis(f"on {dataset}/{split}")
 
 
-def on_other_pairs(table: Table, places: Sequence[tuple[str, str]]) -> pd.DataFrame:
+def on_other_pairs(table: Table, others: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Check a table's claims and its order on other pairs, too, from the measurements on record.
 
     Args:
         table: A built table.
-        places: Datasets and splits.
+        others: Datasets and splits.
 
     Returns:
-        One line per place with measurements, the table's own first: ``pairs``, how many claims hold, fail and are
-        undecided, and Kendall's tau between printed and measured order of each printed column.
+        One line per dataset and split with measurements, the table's own first: ``pairs``, how many claims hold, fail
+        and are undecided, and Kendall's tau between printed and measured order of each printed column.
     """
+    panels = [replace(table.panel, dataset=dataset, split=split) for dataset, split in others]
     lines = {}
-    for dataset, split in ((table.panel.dataset, table.panel.split), *places):
-        panel = replace(table.panel, dataset=dataset, split=split)
-        found = build(panel, recorded(panel))
-        pairs = max((cell.pairs for cell in found.cells_of(PUBLISHED)), default=0)
+    for found in (table, *(build(panel, recorded(panel)) for panel in panels)):
         verdicts = Counter(outcome.measured.verdict for outcome in found.outcomes)
-        taus = {f"tau {label}": tau for label, (tau, _) in found.tau.items()}
-        if pairs:
-            counted = {verdict: verdicts[verdict] for verdict in (HOLDS, FAILS, UNDECIDED)}
-            lines[f"{dataset}/{split}"] = {"pairs": pairs, **counted, **taus}
+        if found.pairs:
+            lines[f"{found.panel.dataset}/{found.panel.split}"] = {
+                "pairs": found.pairs,
+                **{verdict: verdicts[verdict] for verdict in (HOLDS, FAILS, UNDECIDED)},
+                **{f"tau {label}": tau for label, (tau, _) in found.tau.items()},
+            }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("on")
 
 

@@ -54,8 +54,7 @@ def exclusions(table: Table) -> list[str]:
 
 def _values(table: Table) -> str:
     found = counts(table)
-    pairs = max((cell.pairs + cell.excluded for cell in table.cells_of(PUBLISHED)), default=0)
-    where = f" (measured on {pairs} pairs of {table.panel.dataset}/{table.panel.split})" if pairs else ""
+    where = f" (measured on {table.pairs} pairs of {table.panel.dataset}/{table.panel.split})" if table.pairs else ""
     if found[NOT_MEASURED] == found.total():
         return f"None of the {found.total()} printed values is measured."
     return (
