@@ -99,6 +99,15 @@ def test_claims_and_order_on_other_pairs(panel, monkeypatch):
     assert lines["tau SF"].to_list() == [1, -1] and "tau Time" not in lines
 
 
+@pytest.mark.parametrize("number", range(2, 7))
+def test_all_columns_of_diffmfs_ablated_networks_are_on_record_on_other_pairs(number):
+    others = [("roadscene", "test_s4fusion67"), ("tno", "test"), ("vifb", "test"), ("msrs", "test")]
+    lines = on_other_pairs(build(f"diffmf/table{number}"), others)
+    assert list(lines.index) == ["m3fd/sample", *("/".join(where) for where in others)]
+    assert lines[["holds", "fails", "undecided"]].sum(axis=1).nunique() == 1
+    assert lines.notna().all(axis=None)
+
+
 def test_places_without_measurements(panel):
     found = places(build(panel, {}), "Ours")
     assert found.empty and "not measured yet" in describe_places(found)
