@@ -148,7 +148,7 @@ def _execute(notebook: Path, output: Path, parameters: Mapping[str, Any], attemp
                 kernel_name=KERNEL,
                 progress_bar=False,
                 cwd=str(notebook.parent),
-                extra_arguments=["--log-level=CRITICAL"],  # what is shut down may log its interrupt as an error
+                extra_arguments=["--log-level=CRITICAL"],  # shutting a kernel down can make it log an ERROR
             )
         except RuntimeError as error:  # a failing cell is a PapermillExecutionError, which is no RuntimeError
             if "Kernel died" not in str(error) or attempts == 1:
